@@ -1,0 +1,77 @@
+"""The one contract: what a model of jnm is, and nothing else.
+
+    dy = drift(t, y, drive) dt + diffusion(t, y) dW
+
+A node, a network of nodes and a network of spiking neurons are all models in this sense, so simulation, fitting,
+sweeps and stability have one code path each.
+"""
+
+import abc
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import equinox as eqx
+from jaxtyping import Array
+
+from jnm._param import check_domains
+
+State = Any  # a NamedTuple of arrays; a field that a variant of the model does not have is None
+
+
+class Drive(NamedTuple):
+    """What reaches a node from outside.
+
+    An array of the state's full rank speaks to each population; with one axis less it is shared by them.
+    """
+
+    synaptic: Array | float = 0.0  # afferent activity of other regions, 1/ms: enters like a synapse
+    current: Array | float = 0.0  # stimulus: enters like I
+
+
+class AbstractModel(eqx.Module):
+    """dy = drift(t, y, drive) dt + diffusion(t, y) dW, with t in ms and W a Wiener process in sqrt(ms).
+
+    **Axes** are (population, region), region always last; a single node has no region axis. A model that is elementwise
+    over regions serves as a node and as all nodes of a network.
+
+    **Own schemes.** A model that brings its own exact scheme defines `step(t, dt, y, drive, noise)`; it replaces the
+    solver's step and nothing else changes.
+    """
+
+    calculus: ClassVar[Literal["ito", "stratonovich"] | None] = None
+    """How multiplicative noise is to be read; None for additive noise, where both readings agree."""
+
+    citation: ClassVar[str] = ""
+    """Whom to cite for the model."""
+
+    @abc.abstractmethod
+    def init(self) -> State:
+        """The default start: a NamedTuple that fixes names, shapes and dtypes of the state."""
+
+    @abc.abstractmethod
+    def drift(self, t: Array, y: State, drive: Drive) -> State:
+        """dy/dt without noise, per ms; same tree, shapes and dtypes as `y`."""
+
+    def diffusion(self, t: Array, y: State) -> State | None:
+        """Noise amplitudes per sqrt(ms), a state whose noiseless fields are None; None for a deterministic model."""
+        return None
+
+    @abc.abstractmethod
+    def output(self, t: Array, y: State) -> Array:
+        """What other regions receive (1/ms for rates and synapses), one number a region."""
+
+    @abc.abstractmethod
+    def source(self, t: Array, y: State, drive: Drive) -> Array:
+        """The post-synaptic current behind the dipole, one number a region; `jnm.meg.Dipole` gives it a scale in nA m."""
+
+    def constrain(self, y: State) -> State:
+        """Applied after each step: clipping, phase wrapping. The default changes nothing."""
+        return y
+
+    def __check_init__(self):
+        check_domains(self)
+
+
+def overrides(model: AbstractModel, method: str) -> bool:
+    """Whether a model replaces an optional method of the contract, or defines `step`."""
+    own = getattr(type(model), method, None)
+    return own is not None and own is not getattr(AbstractModel, method, None)

@@ -1,0 +1,187 @@
+"""Parameters: a default, a unit, a domain, a sentence and a source, kept beside the field and outside the trace.
+
+A parameter is an ordinary array field of an `equinox.Module`; everything a reader wants to know about it is metadata of
+that field. Domains are smooth bijections from the real line, so that an optimiser may step freely while the model never
+leaves the values it is defined for.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logit
+from jaxtyping import Array, Float
+
+Status = Literal["paper", "code of the authors", "literature", "chosen"]
+
+
+class Domain(eqx.Module):
+    """A set of real numbers and a smooth bijection onto it from the whole line. Abstract: see `Real`, `Positive`, `Interval`."""
+
+    def constrain(self, free: Float[Array, "..."]) -> Float[Array, "..."]:
+        """From the real line into the domain."""
+        raise NotImplementedError
+
+    def unconstrain(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
+        """From the domain to the real line: the inverse of `constrain`."""
+        raise NotImplementedError
+
+    def contains(self, value: np.ndarray) -> bool:
+        """Whether every element of a concrete array lies in the domain."""
+        raise NotImplementedError
+
+
+class Real(Domain):
+    """Every finite number; the bijection is the identity."""
+
+    def constrain(self, free):
+        return free
+
+    def unconstrain(self, value):
+        return value
+
+    def contains(self, value):
+        return bool(np.all(np.isfinite(value)))
+
+    def __str__(self):
+        return "real"
+
+
+class Positive(Domain):
+    """Numbers above zero, by the exponential: an optimiser's step is then a relative one."""
+
+    def constrain(self, free):
+        return jnp.exp(free)
+
+    def unconstrain(self, value):
+        return jnp.log(value)
+
+    def contains(self, value):
+        return bool(np.all(np.isfinite(value)) and np.all(np.asarray(value) > 0))
+
+    def __str__(self):
+        return "positive"
+
+
+class Interval(Domain):
+    """Numbers strictly between `low` and `high`, by the logistic function.
+
+    Raises `ValueError` unless low < high, both finite.
+    """
+
+    low: float = eqx.field(static=True)
+    high: float = eqx.field(static=True)
+
+    def __check_init__(self):
+        if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
+            raise ValueError(f"Interval wants finite low < high, got low={self.low}, high={self.high}.")
+
+    def constrain(self, free):
+        return self.low + (self.high - self.low) * jax.nn.sigmoid(free)
+
+    def unconstrain(self, value):
+        return logit((value - self.low) / (self.high - self.low))
+
+    def contains(self, value):
+        return bool(np.all(np.asarray(value) > self.low) and np.all(np.asarray(value) < self.high))
+
+    def __str__(self):
+        return f"({self.low:g}, {self.high:g})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """What is known of a parameter besides its value: kept as field metadata, never traced."""
+
+    unit: str
+    domain: Domain
+    doc: str
+    source: str
+    status: Status
+
+
+def as_parameter(value: Any) -> Float[Array, "..."]:
+    """An array of the default float type; a Python float field would recompile for every value."""
+    return jnp.asarray(value, dtype=float)
+
+
+def param(
+    default: Any = dataclasses.MISSING,
+    *,
+    unit: str = "",
+    domain: Domain | None = None,
+    doc: str = "",
+    source: str = "",
+    status: Status = "chosen",
+    optional: bool = False,
+) -> Any:
+    """A parameter field of a model: `tau_m: Array = param(10.0, unit="ms", domain=Positive(), doc=..., source=...)`.
+
+    `unit` is written as in a paper; `domain` is checked at construction and taken up by `jnm.free`; `source` says where
+    the default comes from and `status` of what kind that source is. `optional` allows None (the term is then absent).
+    """
+    knowledge = Parameter(unit, domain if domain is not None else Real(), doc, source, status)
+
+    def convert(value):
+        return None if optional and value is None else as_parameter(value)
+
+    extra = {} if default is dataclasses.MISSING else {"default": default}
+    return eqx.field(converter=convert, metadata={"parameter": knowledge}, **extra)
+
+
+def parameters(module: eqx.Module) -> dict[str, Parameter]:
+    """The parameters of a module by field name, without those of its sub-modules."""
+    return {f.name: f.metadata["parameter"] for f in dataclasses.fields(module) if "parameter" in f.metadata}
+
+
+def domain_of(module: eqx.Module, name: str) -> Domain:
+    """The domain of one field: the module's own choice for this instance (`own_domains`), else the field's, else `Real`."""
+    own = getattr(module, "own_domains", {})
+    known = parameters(module).get(name)
+    return own.get(name, known.domain if known else Real())
+
+
+def check_domains(module: eqx.Module) -> None:
+    """Raise `ValueError` for the first parameter whose concrete value lies outside its domain."""
+    for name, known in parameters(module).items():
+        value = getattr(module, name)
+        if value is None or isinstance(value, jax.core.Tracer):
+            continue
+        if not known.domain.contains(np.asarray(value)):
+            unit = f" {known.unit}" if known.unit else ""
+            raise ValueError(
+                f"{type(module).__name__}: {name} = {np.asarray(value)}{unit} is outside its domain ({known.domain}). "
+                f"{name} is: {known.doc}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class At:
+    """Elements of a selected parameter; made by `jnm.at`."""
+
+    where: Callable[[Any], Any]
+    index: Any
+
+    def __call__(self, model):
+        return self.where(model)[self.index]
+
+
+def at(where: Callable[[Any], Any], index: Any) -> At:
+    """Select elements of a parameter wherever jnm takes a `where`: `jnm.at(lambda m: m.I, 0)`.
+
+    `index` is anything that indexes an array: an integer, a slice, a tuple, an integer or boolean array.
+    """
+    return At(where, index)
+
+
+def lift(parameter: Float[Array, "..."], rank: int) -> Float[Array, "..."]:
+    """Append axes of length one until a parameter over populations, [P], lines up with a state over [P, region].
+
+    Broadcasting aligns trailing axes, where regions are; populations lead. Scalars need no lifting.
+    """
+    missing = rank - parameter.ndim
+    return parameter if parameter.ndim == 0 or missing <= 0 else parameter.reshape(parameter.shape + (1,) * missing)

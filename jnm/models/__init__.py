@@ -1,0 +1,12 @@
+"""Neural mass models, one file a family."""
+
+from jnm.models.jansen_rit import JansenRit as JansenRit, JansenRitState as JansenRitState
+from jnm.models.nmm2 import (
+    ING as ING,
+    MPR as MPR,
+    NMM2 as NMM2,
+    NMM2State as NMM2State,
+    PING as PING,
+    PINGSecondOrder as PINGSecondOrder,
+    Pyramidal as Pyramidal,
+)

@@ -1,7 +1,20 @@
 """jnm: JAX neural mass models, from spikes to the magnetic field at MEG sensors and back by gradient."""
 
+from jnm import integration as integration, network as network
 from jnm._model import AbstractModel as AbstractModel, Drive as Drive
 from jnm._param import Interval as Interval, Positive as Positive, Real as Real, at as at, param as param
+from jnm._version import __version__ as __version__
+from jnm.integration import (
+    Constant as Constant,
+    Pulse as Pulse,
+    Reduction as Reduction,
+    Sampled as Sampled,
+    Sine as Sine,
+    Solution as Solution,
+    White as White,
+    simulate as simulate,
+    terms as terms,
+)
 from jnm.models import (
     ING as ING,
     MPR as MPR,
@@ -11,5 +24,10 @@ from jnm.models import (
     PINGSecondOrder as PINGSecondOrder,
     Pyramidal as Pyramidal,
 )
-
-__version__ = "0.1.0"
+from jnm.network import (
+    Connectome as Connectome,
+    Diffusive as Diffusive,
+    Linear as Linear,
+    Network as Network,
+    Sigmoidal as Sigmoidal,
+)

@@ -7,6 +7,7 @@ sweeps and stability have one code path each.
 """
 
 import abc
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
@@ -18,13 +19,14 @@ State = Any  # a NamedTuple of arrays; a field that a variant of the model does 
 
 
 class Drive(NamedTuple):
-    """What reaches a node from outside.
+    """What reaches a model from outside.
 
     An array of the state's full rank speaks to each population; with one axis less it is shared by them.
     """
 
     synaptic: Array | float = 0.0  # afferent activity of other regions, 1/ms: enters like a synapse
     current: Array | float = 0.0  # stimulus: enters like I
+    arrive: Callable[[Array], Array] | None = None  # set by the loop for networks with delays: outputs now -> weighted sums
 
 
 class AbstractModel(eqx.Module):
@@ -42,6 +44,9 @@ class AbstractModel(eqx.Module):
 
     citation: ClassVar[str] = ""
     """Whom to cite for the model."""
+
+    rank: ClassVar[int] = 0
+    """Axes of a single node's state: 1 where populations lead, 0 without them; a network appends the region axis."""
 
     @abc.abstractmethod
     def init(self) -> State:
@@ -66,6 +71,10 @@ class AbstractModel(eqx.Module):
     def constrain(self, y: State) -> State:
         """Applied after each step: clipping, phase wrapping. The default changes nothing."""
         return y
+
+    def delays(self, dt: float) -> Any:
+        """How the past enters, for networks with a conduction speed (`jnm.network.delay.Delays`); None without delays."""
+        return None
 
     def __check_init__(self):
         check_domains(self)

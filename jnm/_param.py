@@ -7,7 +7,7 @@ leaves the values it is defined for.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -17,6 +17,7 @@ from jax.scipy.special import logit
 from jaxtyping import Array, Float
 
 Status = Literal["paper", "code of the authors", "literature", "chosen"]
+Tree = TypeVar("Tree")
 
 
 class Domain(eqx.Module):
@@ -104,9 +105,20 @@ class Parameter:
     status: Status
 
 
+class Default(NamedTuple):
+    """A value a field has unless the user says otherwise, and where that value comes from."""
+
+    value: Any
+    source: str
+    status: Status
+
+
 def as_parameter(value: Any) -> Float[Array, "..."]:
     """An array of the default float type; a Python float field would recompile for every value."""
-    return jnp.asarray(value, dtype=float)
+    try:
+        return jnp.asarray(value, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"A parameter is a number or an array of real numbers; got {value!r}.") from error
 
 
 def param(
@@ -133,7 +145,7 @@ def param(
     return eqx.field(converter=convert, metadata={"parameter": knowledge}, **extra)
 
 
-def parameters(module: eqx.Module) -> dict[str, Parameter]:
+def parameters(module: eqx.Module | type[eqx.Module]) -> dict[str, Parameter]:
     """The parameters of a module by field name, without those of its sub-modules."""
     return {f.name: f.metadata["parameter"] for f in dataclasses.fields(module) if "parameter" in f.metadata}
 
@@ -146,17 +158,39 @@ def domain_of(module: eqx.Module, name: str) -> Domain:
 
 
 def check_domains(module: eqx.Module) -> None:
-    """Raise `ValueError` for the first parameter whose concrete value lies outside its domain."""
+    """Raise `ValueError` for the first parameter of which a concrete value lies outside its domain."""
     for name, known in parameters(module).items():
-        value = getattr(module, name)
-        if value is None or isinstance(value, jax.core.Tracer):
+        value, domain = getattr(module, name), domain_of(module, name)
+        if value is None or isinstance(value, jax.core.Tracer) or domain.contains(np.asarray(value)):
             continue
-        if not known.domain.contains(np.asarray(value)):
-            unit = f" {known.unit}" if known.unit else ""
-            raise ValueError(
-                f"{type(module).__name__}: {name} = {np.asarray(value)}{unit} is outside its domain ({known.domain}). "
-                f"{name} is: {known.doc}"
-            )
+        elements = np.ravel(np.asarray(value))
+        outside = [f"{x:g}" for x in elements if not domain.contains(x)]
+        among = f" ({len(outside)} of {elements.size} elements)" if elements.size > 1 else ""
+        raise ValueError(
+            f"{type(module).__name__}: {name} = {', '.join(outside[:3])}{among} is outside its domain ({domain}). "
+            f"{name} is: {known.doc}{f', in {known.unit}' if known.unit else ''}."
+        )
+
+
+def region_shape(module: eqx.Module, lead: tuple[int, ...] = (), **leads: tuple[int, ...]) -> tuple[int, ...]:
+    """The region axis that the parameters of a module agree on: () if none of them has one, else (n,).
+
+    Each parameter has shape [], `lead` (its axes before the region, such as population) or `lead` + [region]; `leads`
+    says otherwise for single fields. Raises `ValueError` for another shape, or for two numbers of regions.
+    """
+    counts = {}
+    for name in parameters(module):
+        shape, own = getattr(getattr(module, name), "shape", ()), leads.get(name, lead)
+        if shape and (shape[: len(own)] != own or len(shape) > len(own) + 1):
+            axes = [str(n) for n in own]
+            wanted = " or ".join(dict.fromkeys(("[]", f"[{', '.join(axes)}]", f"[{', '.join([*axes, 'region'])}]")))
+            raise ValueError(f"{type(module).__name__}: {name} has shape {list(shape)}; it must be {wanted}.")
+        if len(shape) > len(own):
+            counts[name] = shape[-1]
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{name} for {n}" for name, n in counts.items())
+        raise ValueError(f"{type(module).__name__}: parameters are given for different numbers of regions: {told}.")
+    return tuple(set(counts.values()))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,3 +219,14 @@ def lift(parameter: Float[Array, "..."], rank: int) -> Float[Array, "..."]:
     """
     missing = rank - parameter.ndim
     return parameter if parameter.ndim == 0 or missing <= 0 else parameter.reshape(parameter.shape + (1,) * missing)
+
+
+def cast(tree: Tree, dtype: Any) -> Tree:
+    """A model, state or drive with its floating-point arrays in another precision; float64 asks for `jax.enable_x64`."""
+    return jax.tree.map(lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, tree)
+
+
+def share(x: Array | float, rank: int) -> Array | float:
+    """Prepend axes of length one until an input over regions lines up with a state over [P, region]: all P share it."""
+    missing = rank - jnp.ndim(x)
+    return x if jnp.ndim(x) == 0 or missing <= 0 else jnp.reshape(x, (1,) * missing + jnp.shape(x))

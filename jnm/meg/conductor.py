@@ -13,7 +13,8 @@ with respect to dipole, coil and centre are finite and exact everywhere inside, 
 
 Units: mm, nA m, fT; fT/cm where a coil measures a gradient. In SI both would underflow in float32 once squared.
 
-Sarvas J (1987) Basic mathematical and electromagnetic concepts of the biomagnetic inverse problem. Phys Med Biol 32:11-22.
+Sarvas J (1987) Basic mathematical and electromagnetic concepts of the biomagnetic inverse problem. Phys Med Biol
+32:11-22.
 """
 
 from collections.abc import Callable
@@ -22,9 +23,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jax.core import Tracer
+from jaxtyping import Array, Float
 
-from jnm.meg.sensors import Sensors
+from jnm.meg.sensors import Numbers, Sensors
 
 MU0_OVER_4PI = 1e5
 """mu0/4pi = 1e-7 T m/A in fT mm^2/(nA m): 1e-7 T/fT (1e15) times 1/m^2 per 1/mm^2 (1e6) times A m per nA m (1e-9)."""
@@ -32,41 +34,42 @@ MU0_OVER_4PI = 1e5
 Kernel = Callable[[Array, Array, Array], Array]
 
 
-def _dot(a: Array, b: Array) -> Array:
-    # not a matrix product: XLA fuses this with the sum over coil points, and no device rounds it to TF32
-    return jnp.sum(a * b, axis=-1, keepdims=True)
+def dot(a: Float[Array, "*#shape 3"], b: Float[Array, "*#shape 3"]) -> Float[Array, "*#shape 1"]:
+    """Inner product of 3-vectors, keeping the axis."""
+    # term by term: jaxlib 0.10.2 miscompiles a sum within a sum on CPUs (jax-ml/jax#39103; here it was wrong by 130 %),
+    # and a matrix product would be rounded to TF32 on GPUs
+    products = a * b
+    return products[..., 0:1] + products[..., 1:2] + products[..., 2:3]
 
 
 def infinite_kernel(
-    points: Float[Array, "*shape 3"], normals: Float[Array, "*shape 3"], positions: Float[Array, "*shape 3"]
-) -> Float[Array, "*shape 3"]:
+    points: Float[Array, "*#shape 3"], normals: Float[Array, "*#shape 3"], positions: Float[Array, "*#shape 3"]
+) -> Float[Array, "*#shape 3"]:
     """The field of a dipole in an infinite medium, `n.B = q.K`: K in fT per nA m; all in mm, shapes broadcast.
 
-    For teaching: without the return currents it misses a head by 40 % in magnetometers and 100 % in planar gradiometers.
+    For teaching: without return currents it misses a head by 40 % in magnetometers, 100 % in planar gradiometers.
     """
     a = points - positions
-    return MU0_OVER_4PI * jnp.cross(a, normals) / _dot(a, a) ** 1.5
+    return MU0_OVER_4PI * jnp.cross(a, normals) / dot(a, a) ** 1.5
 
 
 def sphere_kernel(
-    points: Float[Array, "*shape 3"], normals: Float[Array, "*shape 3"], positions: Float[Array, "*shape 3"]
-) -> Float[Array, "*shape 3"]:
+    points: Float[Array, "*#shape 3"], normals: Float[Array, "*#shape 3"], positions: Float[Array, "*#shape 3"]
+) -> Float[Array, "*#shape 3"]:
     """The field of a dipole in a conducting sphere, `n.B = q.K`: K in fT per nA m, coordinates in mm FROM ITS CENTRE.
 
     Radius and conductivity do not matter; the dipole must be nearer to the centre than the coil. Shapes broadcast.
     """
     a_vector = points - positions
-    a, r = jnp.sqrt(_dot(a_vector, a_vector)), jnp.sqrt(_dot(points, points))
-    along = _dot(a_vector, points)
+    a, r = jnp.sqrt(dot(a_vector, a_vector)), jnp.sqrt(dot(points, points))
+    along = dot(a_vector, points)
     F = a * (r * a + along)
     along_r, along_r0 = a**2 / r + along / a + 2 * a + 2 * r, a + 2 * r + along / a
-    n_gradF = along_r * _dot(normals, points) - along_r0 * _dot(normals, positions)
+    n_gradF = along_r * dot(normals, points) - along_r0 * dot(normals, positions)
     return MU0_OVER_4PI * jnp.cross(positions, normals / F - points * n_gradF / F**2)
 
 
-def sphere_lead_field(
-    positions_mm: Float[ArrayLike, "source 3"], sensors: Sensors, origin_mm: Float[ArrayLike, "3"]
-) -> Float[Array, "channel source 3"]:
+def sphere_lead_field(positions_mm: Numbers, sensors: Sensors, origin_mm: Numbers) -> Float[Array, "channel source 3"]:
     """What each channel sees of a dipole of 1 nA m along x, y, z inside a conducting sphere (Sarvas 1987).
 
         L[c, s] = sum_p w_p K(r_p - origin, n_p, r_s - origin)
@@ -92,7 +95,7 @@ def sphere_lead_field(
     return _lead_field(sphere_kernel, positions, sensors, origin)
 
 
-def infinite_lead_field(positions_mm: Float[ArrayLike, "source 3"], sensors: Sensors) -> Float[Array, "channel source 3"]:
+def infinite_lead_field(positions_mm: Numbers, sensors: Sensors) -> Float[Array, "channel source 3"]:
     """What each channel sees of a dipole of 1 nA m along x, y, z in an infinite medium; as `sphere_lead_field`."""
     positions = _points(positions_mm, "positions_mm", 2)
     return _lead_field(infinite_kernel, positions, sensors, jnp.zeros(3, positions.dtype))
@@ -101,11 +104,16 @@ def infinite_lead_field(positions_mm: Float[ArrayLike, "source 3"], sensors: Sen
 @eqx.filter_jit
 def _lead_field(kernel: Kernel, positions: Array, sensors: Sensors, origin: Array) -> Array:
     points, normals = sensors.points - origin[None, None], sensors.normals * sensors.weights[..., None]
-    K = kernel(points[:, :, None], normals[:, :, None], (positions - origin[None])[None, None])
-    return sensors.compensate(jnp.sum(K, axis=1))
+
+    @jax.checkpoint
+    def of_dipole(position: Array) -> Array:
+        return sensors.compensate(jnp.sum(kernel(points, normals, position[None, None]), axis=1))
+
+    # 8,000 sources at once would hold 2 GB of integration points, 7 GB for a gradient
+    return jnp.moveaxis(jax.lax.map(of_dipole, positions - origin[None], batch_size=256), 0, 1)
 
 
-def _points(value: ArrayLike, name: str, ndim: int) -> Array:
+def _points(value: Numbers, name: str, ndim: int) -> Array:
     array = jnp.asarray(value, dtype=float)
     if array.ndim != ndim or array.shape[-1] != 3:
         wanted = "[source, 3]" if ndim == 2 else "[3]"
@@ -114,7 +122,7 @@ def _points(value: ArrayLike, name: str, ndim: int) -> Array:
 
 
 def _check_inside(positions: Array, sensors: Sensors, origin: Array) -> None:
-    if any(isinstance(x, jax.core.Tracer) for x in (positions, sensors.points, origin)):
+    if any(isinstance(x, Tracer) for x in (positions, sensors.points, origin)):
         return  # values are not known inside jit, vmap and grad
     centre = np.asarray(origin)
     distance = np.linalg.norm(np.asarray(positions) - centre, axis=-1)

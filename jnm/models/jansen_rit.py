@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jnm._model import AbstractModel, Drive
-from jnm._param import Positive, param
+from jnm._param import Positive, param, region_shape
 
 _SOURCE = "Jansen & Rit 1995"
 
@@ -39,6 +39,8 @@ class JansenRit(AbstractModel):
     too: the model has no membrane current.
 
         >>> column = jnm.JansenRit(p=0.120)     # alpha, about 10 Hz
+
+    Raises `ValueError` for parameters of another shape or outside their domain.
     """
 
     p: Float[Array, "..."] = param(0.120, unit="1/ms", doc="mean external firing rate", source=_SOURCE, status="paper")
@@ -75,9 +77,12 @@ class JansenRit(AbstractModel):
         "of coupled cortical columns. Biol Cybern 73:357-366."
     )
 
+    def __check_init__(self):
+        region_shape(self)  # raises where shapes disagree
+
     def init(self) -> JansenRitState:
-        fields = (self.p, self.A, self.B, self.a, self.b, self.C, self.e0, self.rho, self.v0)
-        return JansenRitState(*(jnp.zeros(jnp.broadcast_shapes(*map(jnp.shape, fields)), jnp.result_type(*fields)),) * 6)
+        """All potentials and slopes at zero."""
+        return JansenRitState(*(jnp.zeros(region_shape(self), self.p.dtype),) * 6)
 
     def rate(self, potential: Float[Array, "..."]) -> Float[Array, "..."]:
         """Firing rate in 1/ms of cells whose mean potential is given in mV."""

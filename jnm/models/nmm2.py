@@ -12,6 +12,7 @@ Biol. Cybern. (2023), for synapses of second order; Delicado, Huguet & Clusella,
 """
 
 import dataclasses
+from collections.abc import Iterable
 from typing import ClassVar, NamedTuple
 
 import equinox as eqx
@@ -20,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jnm._model import AbstractModel, Drive
-from jnm._param import Positive, lift, param
+from jnm._param import Default, Positive, Status, lift, param, region_shape
 
 
 class NMM2State(NamedTuple):
@@ -32,80 +33,100 @@ class NMM2State(NamedTuple):
     z: Array | None = None
 
 
+def _as_tuple(populations: int | Iterable[int] | None) -> tuple[int, ...] | None:
+    return populations if populations is None else tuple(np.ravel(np.asarray(populations)).tolist())
+
+
 class NMM2(AbstractModel):
     """A circuit of P exactly reduced QIF populations (see the head of this file for the equations).
 
-    A scalar `C` makes one population, whose state has no population axis; a matrix `C[to, from]` makes P of them.
-    Parameters have shape [] or, with P populations, [P] or [P, region]; with one population, [] or [region].
+    A scalar `C`, or [region], makes one population, whose state has no population axis; a matrix `C[to, from]`, [P, P] or
+    [P, P, region], makes P of them. The other parameters have shape [] or, with P populations, [P] or [P, region]; with
+    one population, [] or [region].
+
+    Population `send` is what other regions receive; their activity reaches the populations in `receive` (None: all).
+    A drive of the state's full rank reaches each population by itself, and `receive` is then not consulted.
 
         >>> model = jnm.NMM2(tau_m=7.5, tau_s=2.0, delta=1.0, eta=20.0, C=-20.0, order=2)
 
-    Raises `ValueError` for an order other than 0, 1, 2, a C that is not square, or parameters of another shape.
+    Raises `ValueError` for an order other than 0, 1, 2, a C that is not square, parameters of another shape or outside
+    their domain, and populations that do not exist.
     """
 
     tau_m: Float[Array, "..."] = param(unit="ms", domain=Positive(), doc="membrane time constant")
-    tau_s: Float[Array, "..."] = param(unit="ms", domain=Positive(), doc="synaptic time constant of the sending population")
+    tau_s: Float[Array, "..."] = param(unit="ms", domain=Positive(), doc="time constant of the synapses it makes")
     delta: Float[Array, "..."] = param(domain=Positive(), doc="half width of the Lorentzian distribution of excitability")
     eta: Float[Array, "..."] = param(doc="centre of the Lorentzian distribution of excitability")
     C: Float[Array, "..."] = param(doc="synaptic weights C[to, from]; positive excites, negative inhibits")
-    order: int = eqx.field(default=2, static=True)
+    order: int = eqx.field(default=2, static=True, metadata={"doc": "order of the synapses: 0, 1 or 2"})
     I: Float[Array, "..."] = param(0.0, doc="constant input current; not scaled by tau_m")
-    send: int = eqx.field(default=0, static=True)
-    receive: tuple[int, ...] | None = eqx.field(default=None, static=True)
+    send: int = eqx.field(default=0, static=True, metadata={"doc": "the population that other regions hear"})
+    receive: tuple[int, ...] | None = eqx.field(
+        default=None, static=True, converter=_as_tuple, metadata={"doc": "the populations that hear others; None: all"}
+    )
     sigma: Float[Array, "..."] | None = param(None, unit="1/sqrt(ms)", doc="amplitude of white noise on v", optional=True)
     sigma_r: Float[Array, "..."] | None = param(
         None, unit="1/(ms sqrt(ms))", doc="amplitude of white noise on r, which is then kept >= 0", optional=True
     )
-
-    preset: str = eqx.field(default="", static=True)
+    preset: str = eqx.field(default="", static=True, metadata={"doc": "the named circuit the values started from"})
 
     citation: ClassVar[str] = (
         "Montbrio E, Pazo D, Roxin A (2015) Macroscopic description for networks of spiking neurons. Phys Rev X 5:021028. "
         "Clusella P, Koksal-Ersoz E, Garcia-Ojalvo J, Ruffini G (2023) Comparison between an exact and a heuristic "
-        "neural mass model with second-order synapses. Biol Cybern, arXiv:2206.07521."
+        "neural mass model with second-order synapses. Biol Cybern, arXiv:2206.07521. "
+        "Delicado A, Huguet G, Clusella P (2025) Emergent spatiotemporal dynamics in large-scale brain networks with next "
+        "generation neural mass models. arXiv:2512.03907 (the PING node)."
     )
-
-    _node_fields: ClassVar[tuple[str, ...]] = ("tau_m", "tau_s", "delta", "eta", "I")
 
     def __check_init__(self):
         if self.order not in (0, 1, 2):
             raise ValueError(f"NMM2: order = {self.order!r}; synapses are of order 0 (instantaneous), 1 or 2.")
-        if self.C.ndim == 1 or (self.C.ndim > 1 and self.C.shape[0] != self.C.shape[1]):
-            raise ValueError(f"NMM2: C has shape {self.C.shape}; give a scalar for one population or C[to, from], [P, P].")
-        for name in (*self._node_fields, "sigma", "sigma_r"):
-            self._check_shape(name)
+        if self.C.ndim > 3 or (self.C.ndim > 1 and self.C.shape[0] != self.C.shape[1]):
+            raise ValueError(
+                f"NMM2: C has shape {list(self.C.shape)}; give a scalar (or [region]) for one population, or C[to, from] of "
+                "shape [P, P] (or [P, P, region]) for P of them."
+            )
         for population in (self.send, *(self.receive or ())):
             if not 0 <= population < self.n_populations:
-                raise ValueError(f"NMM2: send/receive name population {population}; there are {self.n_populations}.")
+                raise ValueError(
+                    f"NMM2: send = {self.send}, receive = {self.receive}, but populations are numbered 0 to "
+                    f"{self.n_populations - 1}."
+                )
+        if self.preset and self.preset not in _PRESETS:
+            raise ValueError(f"NMM2: unknown preset {self.preset!r}; known are {', '.join(_PRESETS)}.")
+        self._state_shape()  # raises where shapes disagree
 
-    def _check_shape(self, name: str) -> None:
-        shape = getattr(getattr(self, name), "shape", ())
-        single = self.C.ndim == 0
-        if len(shape) > (1 if single else 2) or (not single and shape and shape[0] != self.n_populations):
-            wanted = "[] or [region]" if single else f"[], [{self.n_populations}] or [{self.n_populations}, region]"
-            raise ValueError(f"NMM2: {name} has shape {shape}; with C of shape {self.C.shape} it must be {wanted}.")
+    @property
+    def rank(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return int(self.C.ndim > 0)
 
     @property
     def n_populations(self) -> int:
         """P, the number of populations."""
-        return self.C.shape[0] if self.C.ndim else 1
+        return self.C.shape[0] if self.C.ndim > 1 else 1
+
+    @property
+    def own_defaults(self) -> dict[str, Default]:
+        """The values of the preset this circuit started from, with their sources (see `jnm.describe`)."""
+        return _PRESETS[self.preset].defaults() if self.preset else {}
+
+    def _state_shape(self) -> tuple[int, ...]:
+        lead = self.C.shape[:1] if self.C.ndim > 1 else ()
+        return lead + region_shape(self, lead, C=lead + lead)
 
     def init(self) -> NMM2State:
         """A quiet start on the branch dr/dt = 0 with v = -delta, and s = r."""
-        fields = tuple(getattr(self, name) for name in self._node_fields)
-        lead = () if self.C.ndim == 0 else (self.n_populations,)
-        regions = max((f.shape[len(lead) :] for f in fields if f.ndim), key=len, default=())
-        shape = np.broadcast_shapes(lead + (1,) * len(regions), *(lift(f, len(lead + regions)).shape for f in fields))
-        v = jnp.broadcast_to(-lift(self.delta, len(shape)), shape).astype(jnp.result_type(*fields))
-        r = jnp.broadcast_to(1 / (2 * jnp.pi * lift(self.tau_m, len(shape))), shape).astype(v.dtype)
+        shape = self._state_shape()
+        v = jnp.broadcast_to(-lift(self.delta, len(shape)), shape)
+        r = jnp.broadcast_to(1 / (2 * jnp.pi * lift(self.tau_m, len(shape))), shape)
         return NMM2State(r, v, r if self.order else None, jnp.zeros_like(r) if self.order == 2 else None)
 
     def drift(self, t: Array, y: NMM2State, drive: Drive) -> NMM2State:
-        tau_m, tau_s, delta, eta, I = (lift(getattr(self, name), y.r.ndim) for name in self._node_fields)
         r, v = y.r, y.v
-        synaptic = self._recurrent(y) + self._afferent(drive.synaptic, v)
+        tau_m, tau_s, delta, eta, I = (lift(p, r.ndim) for p in (self.tau_m, self.tau_s, self.delta, self.eta, self.I))
+        current = eta + I + self._shared(drive.current, r.ndim)
         dr = (delta / (jnp.pi * tau_m) + 2 * r * v) / tau_m
-        dv = (v**2 + eta + I + drive.current - (jnp.pi * tau_m * r) ** 2) / tau_m + synaptic
+        dv = (v**2 + current - (jnp.pi * tau_m * r) ** 2) / tau_m + self._synaptic(y, drive)
         if self.order == 0:
             return NMM2State(dr, dv)
         if self.order == 1:
@@ -122,67 +143,97 @@ class NMM2(AbstractModel):
         return y if self.sigma_r is None else y._replace(r=jnp.maximum(y.r, 0.0))
 
     def output(self, t: Array, y: NMM2State) -> Array:
-        return self._population(self._synapse(y))
+        return self._sending(self._synapse(y))
 
     def source(self, t: Array, y: NMM2State, drive: Drive) -> Array:
         """Synaptic input to the sending population in units of I: tau_m (sum_b C_ab s_b + afferents).
 
         All synapses are given the same lever arm; v is not used, since it is no dendritic potential.
         """
-        synaptic = self._recurrent(y) + self._afferent(drive.synaptic, y.v)
-        return self._population(lift(self.tau_m, y.r.ndim) * synaptic)
+        return self._sending(lift(self.tau_m, y.r.ndim) * self._synaptic(y, drive))
 
     def _synapse(self, y: NMM2State) -> Array:
         return y.r if y.s is None else y.s
 
-    def _population(self, x: Array) -> Array:
-        return x if self.C.ndim == 0 else x[self.send]
+    def _sending(self, x: Array) -> Array:
+        return x if self.C.ndim < 2 else x[self.send]
 
-    def _recurrent(self, y: NMM2State) -> Array:
+    def _synaptic(self, y: NMM2State, drive: Drive) -> Array:
+        """sum_b C_ab s_b + afferents, for every population."""
         s = self._synapse(y)
-        if self.C.ndim == 0:
-            return self.C * s
+        afferents = self._shared(drive.synaptic, s.ndim)
+        if self.C.ndim < 2:
+            return self.C * s + afferents
+        if self.receive is not None and jnp.ndim(drive.synaptic) < s.ndim:
+            receives = np.isin(np.arange(self.n_populations), self.receive).astype(s.dtype)
+            afferents = lift(receives, s.ndim) * afferents
         # A sum over two or three senders fuses with what surrounds it; a matrix product would be a call of its own.
-        return jnp.sum(lift(self.C, s.ndim + 1) * s[None], axis=1)
+        return jnp.sum(lift(self.C, s.ndim + 1) * s[None], axis=1) + afferents
 
-    def _afferent(self, synaptic: Array | float, like: Array) -> Array | float:
-        if self.C.ndim == 0 or self.receive is None:
-            return synaptic
-        if jnp.ndim(synaptic) < like.ndim:
-            mask = np.isin(np.arange(self.n_populations), self.receive).reshape((-1,) + (1,) * (like.ndim - 1))
-            return jnp.where(mask, synaptic, jnp.zeros((), like.dtype))
-        return jnp.zeros_like(like).at[np.array(self.receive)].set(synaptic)
+    def _shared(self, drive: Array | float, rank: int) -> Array | float:
+        """A drive over regions alone gains the axis of populations, to which it is common."""
+        return jnp.expand_dims(drive, 0) if 0 < jnp.ndim(drive) < rank else drive
 
 
 class _Preset(NamedTuple):
-    """Values of a named circuit and where they come from."""
+    """Values of a named circuit, where they come from, and which of them are our own choice, with the reason."""
 
     values: dict[str, object]
     source: str
+    status: Status
+    chosen: dict[str, str]
+
+    def defaults(self) -> dict[str, Default]:
+        """Each value with its source and status."""
+        ours = {name: Default(self.values[name], reason, "chosen") for name, reason in self.chosen.items()}
+        return {name: Default(value, self.source, self.status) for name, value in self.values.items()} | ours
 
 
-_CLUSELLA = "Clusella et al. 2023 and the authors' public AUTO code"
 _PRESETS = {
     "MPR": _Preset(
         dict(tau_m=10.0, tau_s=10.0, delta=1.0, eta=-5.0, C=15.0, order=0),
-        "Montbrio, Pazo & Roxin 2015 (bistable: delta 1, J 15, eta -5; tau_m chosen)",
+        source="Montbrio, Pazo & Roxin 2015",
+        status="paper",
+        chosen={"tau_m": "a usual membrane; the paper's time is in units of it", "tau_s": "without effect at order 0"},
     ),
-    "ING": _Preset(dict(tau_m=7.5, tau_s=2.0, delta=1.0, eta=20.0, C=-20.0, order=2), _CLUSELLA),
+    "ING": _Preset(
+        dict(tau_m=7.5, tau_s=2.0, delta=1.0, eta=20.0, C=-20.0, order=2),
+        source="public AUTO code of P. Clusella; arXiv 2512.10982",
+        status="code of the authors",
+        chosen={"eta": "inside the range (5.32, 76.7) in which it oscillates"},
+    ),
     "Pyramidal": _Preset(
         dict(tau_m=15.0, tau_s=10.0, delta=1.0, eta=10.0, C=10.0, order=2),
-        f"time constants: {_CLUSELLA}; C and eta chosen inside the resonant range",
+        source="excitatory population of arXiv 2512.10982 and of its authors' public code",
+        status="code of the authors",
+        chosen={"eta": "inside the resonant range", "C": "inside the resonant range"},
     ),
     "PING": _Preset(
         dict(
-            tau_m=(8.0, 8.0), tau_s=(1.0, 5.0), delta=(1.0, 1.0), eta=(-5.0, -5.0), C=((5.0, -13.0), (13.0, -5.0)), order=1
+            tau_m=(8.0, 8.0),
+            tau_s=(1.0, 5.0),
+            delta=(1.0, 1.0),
+            eta=(-5.0, -5.0),
+            C=((5.0, -13.0), (13.0, -5.0)),
+            order=1,
+            I=(0.0, 0.0),
         ),
-        "Delicado, Huguet & Clusella 2025 (arXiv 2512.03907), the authors' public code",
+        source="public code of Delicado, Huguet & Clusella (arXiv 2512.03907)",
+        status="code of the authors",
+        chosen={"I": "control parameter: 0 to 16 into E, none into I"},
     ),
     "PINGSecondOrder": _Preset(
         dict(
-            tau_m=(15.0, 7.5), tau_s=(10.0, 2.5), delta=(1.0, 1.0), eta=(5.0, 5.0), C=((15.0, -15.0), (15.0, -30.0)), order=2
+            tau_m=(15.0, 7.5),
+            tau_s=(10.0, 2.5),
+            delta=(1.0, 1.0),
+            eta=(5.0, 5.0),
+            C=((15.0, -15.0), (15.0, -30.0)),
+            order=2,
         ),
-        "Clusella et al. 2023 and follow-up material of the authors (arXiv 2512.10982), weights times 15, drive to both",
+        source="arXiv 2512.10982 and its authors' public code (weights times 15, drive to both populations)",
+        status="code of the authors",
+        chosen={"eta": "inside the range (1.11, 67.7) in which it oscillates"},
     ),
 }
 
@@ -210,15 +261,21 @@ def Pyramidal(**fields: object) -> NMM2:
     return _from_preset("Pyramidal", fields)
 
 
-def PING(IE: float | Array = 0.0, **fields: object) -> NMM2:
-    """The excitatory-inhibitory gamma node of the 90-region networks; `IE` drives E alone.
+def PING(IE: float | Array | None = None, **fields: object) -> NMM2:
+    """The excitatory-inhibitory gamma node of the 90-region networks; `IE`, [] or [region], is short for I = (IE, 0).
 
-    Axis 0 is (E, I). It rests below IE = 5.993 and oscillates at about 27 Hz and more above (no coupling).
+    Axis 0 is (E, I). Uncoupled, it rests below IE = 5.993 and oscillates above, from 27 Hz on.
 
         >>> net = jnm.Network(jnm.PING(IE=2.0), jnm.datasets.connectome().normalised("rows"), jnm.Linear(gain=10.0))
+
+    Raises `ValueError` if both IE and I are given.
     """
-    drive = jnp.asarray(IE, dtype=float)
-    return _from_preset("PING", {"I": jnp.stack([drive, jnp.zeros_like(drive)]), **fields})
+    if IE is not None and "I" in fields:
+        raise ValueError("PING: IE is the current into E and I holds the currents into both (E, I); give one of them.")
+    if IE is not None:
+        excitatory = jnp.asarray(IE, dtype=float)
+        fields["I"] = jnp.stack([excitatory, jnp.zeros_like(excitatory)])
+    return _from_preset("PING", fields)
 
 
 def PINGSecondOrder(**fields: object) -> NMM2:

@@ -1,0 +1,150 @@
+"""A network of nodes, itself a model: it adds the afferent activity to the drive and calls the node."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jnm._model import AbstractModel, Drive, State
+from jnm._param import Interval, Positive, param, share
+from jnm.network.connectome import Connectome
+from jnm.network.coupling import AbstractCoupling, Linear
+from jnm.network.delay import Delays, Edges
+
+
+class Network(AbstractModel):
+    """Regions of one kind of node, coupled through a connectome.
+
+        drive_i = gain * f(sum_j W_ij x_j(t - L_ij / speed), ...),   x = node.output
+
+    `coupling` is f with its gain (default `Linear()`). With `speed` (mm/ms) the activity travels the lengths of the
+    connectome; `speed_range` (default half to twice the speed) bounds what the speed may become later, by a fit or a
+    sweep, because it sizes the history. Vector parameters of the node make the regions differ. Outside of `simulate` a
+    network with delays takes the present for the past, which is right at a fixed point.
+
+        >>> brain = jnm.datasets.connectome().normalised("rows")
+        >>> net = jnm.Network(jnm.PING(IE=2.0, sigma=0.05), brain, jnm.Linear(gain=10.0), speed=5.0)
+
+    Raises `ValueError` for a speed without lengths or outside its range, and for node parameters of another number of
+    regions.
+    """
+
+    node: AbstractModel
+    connectome: Connectome
+    coupling: AbstractCoupling
+    speed: Float[Array, ""] | None = param(
+        None, unit="mm/ms", domain=Positive(), doc="conduction speed", optional=True
+    )
+    speed_range: tuple[float, float] | None = eqx.field(default=None, static=True)
+    edges: Edges | None = eqx.field(default=None, static=True, repr=False)
+
+    def __init__(
+        self,
+        node: AbstractModel,
+        connectome: Connectome,
+        coupling: AbstractCoupling | None = None,
+        speed: float | Array | None = None,
+        speed_range: tuple[float, float] | None = None,
+    ):
+        self.node, self.connectome = node, connectome
+        self.coupling = Linear() if coupling is None else coupling
+        self.speed = None if speed is None else jnp.asarray(speed, float)
+        self.speed_range = _speed_range(self.speed, speed_range)
+        self.edges = None if speed is None else _edges(connectome)
+
+    def __check_init__(self):
+        for leaf in jax.tree.leaves(self.node.init()):
+            if leaf.ndim > self.node.rank and leaf.shape[-1] not in (1, self.n_regions):
+                raise ValueError(
+                    f"Network: the node's parameters describe {leaf.shape[-1]} regions, the connectome {self.n_regions}."
+                )
+
+    @property
+    def n_regions(self) -> int:
+        """Number of regions."""
+        return self.connectome.weights.shape[0]
+
+    @property
+    def calculus(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The node's."""
+        return self.node.calculus
+
+    @property
+    def citation(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The node's and the connectome's."""
+        return self.node.citation
+
+    @property
+    def own_domains(self):
+        """`speed` may move within `speed_range`."""
+        return {} if self.speed_range is None else {"speed": Interval(*self.speed_range)}
+
+    @property
+    def rank(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The node's, and one for regions."""
+        return self.node.rank + 1
+
+    def init(self) -> State:
+        """The node's start in every region."""
+
+        def spread(leaf):
+            lead = leaf if leaf.ndim > self.node.rank else leaf[..., None]
+            return jnp.broadcast_to(lead, (*lead.shape[:-1], self.n_regions))
+
+        return jax.tree.map(spread, self.node.init())
+
+    def drift(self, t: Array, y: State, drive: Drive) -> State:
+        return self.node.drift(t, y, self._driven(t, y, drive))
+
+    def diffusion(self, t: Array, y: State) -> State | None:
+        return self.node.diffusion(t, y)
+
+    def output(self, t: Array, y: State) -> Array:
+        return self.node.output(t, y)
+
+    def source(self, t: Array, y: State, drive: Drive) -> Array:
+        return self.node.source(t, y, self._driven(t, y, drive))
+
+    def constrain(self, y: State) -> State:
+        return self.node.constrain(y)
+
+    def delays(self, dt: float) -> Delays | None:
+        if self.speed is None or self.speed_range is None or self.edges is None:
+            return None
+        slowest, fastest = self.speed_range
+        weights, lengths = self.connectome.weights, self.connectome.lengths
+        return Delays.plan(self.edges, lengths / (self.speed * dt), weights, fastest, slowest, dt)
+
+    def _driven(self, t: Array, y: State, drive: Drive) -> Drive:
+        own = self.node.output(t, y)
+        weights = self.connectome.weights
+        total = weights @ own if drive.arrive is None else drive.arrive(own)
+        afferent = self.coupling(total, own, jnp.sum(weights, axis=1))
+        return Drive(share(drive.synaptic, afferent.ndim) + afferent, drive.current)
+
+
+def _speed_range(speed: Array | None, given: tuple[float, float] | None) -> tuple[float, float] | None:
+    if speed is None:
+        if given is not None:
+            raise ValueError(f"Network: speed_range = {given} without a speed; give speed=, or leave speed_range out.")
+        return None
+    concrete = not isinstance(speed, jax.core.Tracer)
+    if given is None and not concrete:
+        raise ValueError("Network: a traced speed needs speed_range=(slowest, fastest) in mm/ms; it sizes the history.")
+    low, high = (float(speed) / 2, float(speed) * 2) if given is None else map(float, given)
+    if not 0 < low < high < np.inf or (concrete and not low <= float(speed) <= high):
+        raise ValueError(f"Network: speed = {speed} with speed_range = ({low}, {high}) mm/ms; wanted 0 < low <= speed <= high.")
+    return low, high
+
+
+def _edges(connectome: Connectome) -> Edges:
+    if connectome.lengths is None:
+        raise ValueError(
+            "Network: speed is given, but the connectome has no lengths; give Connectome(weights, lengths=...) in mm, "
+            "or leave speed out for instantaneous coupling."
+        )
+    if any(isinstance(x, jax.core.Tracer) for x in (connectome.weights, connectome.lengths)):
+        raise ValueError("Network: build a network with delays outside of jit and vmap; its lengths size the history.")
+    to, source = np.nonzero(np.asarray(connectome.weights))
+    return Edges(np.asarray(connectome.lengths, float)[to, source], to, source)

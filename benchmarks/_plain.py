@@ -3,8 +3,8 @@
     tau r' = delta / (pi tau) + 2 r v
     tau v' = v^2 + eta - (pi tau r)^2 + tau (C r + gain W r) + noise
 
-Heun with additive noise on r and v, r kept >= 0 after each step. Noise is drawn and the backward pass rematerialised once
-a block, since a first version that drew it every ten steps was more than twice slower.
+Heun with additive noise on r and v, r kept >= 0 after each step. Noise is drawn, and the backward pass rematerialised,
+once a block: a first version that drew it every ten steps was more than twice slower.
 """
 
 from typing import NamedTuple

@@ -8,6 +8,7 @@ import csv
 import dataclasses
 import html
 import io
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jnm._param import Default, domain_of, parameters
+from jnm._param import Default, domain_of, parameters, unit_of
 
 _SET_BY_YOU = "set by you"
 
@@ -53,13 +54,12 @@ class Description:
         """Aligned text; sources are numbered and listed below the table."""
         sources = list(dict.fromkeys(row.source for row in self.rows if row.source))
         head = ("parameter", "value", "unit", "domain", "status", "meaning")
-        lines = [head] + [
-            (r.name, _show(r.value), r.unit, r.domain, _status(r, sources), r.meaning) for r in self.rows
-        ]
+        lines = [head] + [(r.name, _show(r.value), r.unit, r.domain, _status(r, sources), r.meaning) for r in self.rows]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
         notes = [f"[{i}] {source}" for i, source in enumerate(sources, 1)]
-        return "\n".join([self.title, *table, *notes, *(f"Cite: {citation}" for citation in self.citations)])
+        cite = [textwrap.fill(f"Cite: {text}", width=120, subsequent_indent="  ") for text in self.citations]
+        return "\n".join([self.title, *table, *notes, *cite])
 
     def _repr_html_(self) -> str:
         def line(tag, cells):
@@ -93,9 +93,9 @@ class Description:
 def describe(model: eqx.Module) -> Description:
     """Every field of a model and of the modules inside it, with its unit, domain, meaning, source and status.
 
-    The status says of what kind the source is: "paper", "code of the authors", "literature" or "chosen"; "set by you" marks
-    a value that differs from the default or the preset. Fields that are fixed when the model is built (an order, the
-    number of a population) have the domain "fixed".
+    The status says of what kind the source is: "paper", "code of the authors", "literature" or "chosen"; "set by you"
+    marks a value that differs from the default or the preset. Fields that are fixed when the model is built (an order,
+    the number of a population) have the domain "fixed".
 
         >>> print(jnm.describe(jnm.ING(eta=31.0)))
         >>> jnm.describe(net).to_csv("parameters.csv")
@@ -128,10 +128,10 @@ def _rows(model: eqx.Module) -> Iterator[Row]:
             name, value = path + field.name, getattr(module, field.name)
             if field.name in known:
                 p, domain = known[field.name], str(domain_of(module, field.name))
-                yield Row(name, value, p.unit, domain, p.doc, *_provenance(module, field, value))
-            elif not _holds_modules(value):
+                yield Row(name, value, unit_of(field), domain, p.doc, *_provenance(module, field, value))
+            elif field.repr and not _holds_modules(value):  # repr=False marks workings that are no physiology
                 domain = "fixed" if field.metadata.get("static") else ""
-                yield Row(name, value, "", domain, field.metadata.get("doc", ""), "", "")
+                yield Row(name, value, unit_of(field), domain, field.metadata.get("doc", ""), "", "")
 
 
 def _holds_modules(value: Any) -> bool:

@@ -13,6 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.scipy.special import logit
 from jaxtyping import Array, Float
 
@@ -21,7 +22,7 @@ Tree = TypeVar("Tree")
 
 
 class Domain(eqx.Module):
-    """A set of real numbers and a smooth bijection onto it from the whole line. Abstract: see `Real`, `Positive`, `Interval`."""
+    """A set of real numbers and a smooth bijection onto it from the whole line: `Real`, `Positive` or `Interval`."""
 
     def constrain(self, free: Float[Array, "..."]) -> Float[Array, "..."]:
         """From the real line into the domain."""
@@ -150,8 +151,14 @@ def parameters(module: eqx.Module | type[eqx.Module]) -> dict[str, Parameter]:
     return {f.name: f.metadata["parameter"] for f in dataclasses.fields(module) if "parameter" in f.metadata}
 
 
+def unit_of(field: dataclasses.Field) -> str:
+    """The unit of a parameter, or of another field that names one in its metadata; "" if there is none."""
+    known = field.metadata.get("parameter")
+    return known.unit if known else field.metadata.get("unit", "")
+
+
 def domain_of(module: eqx.Module, name: str) -> Domain:
-    """The domain of one field: the module's own choice for this instance (`own_domains`), else the field's, else `Real`."""
+    """The domain of one field: the module's own for this instance (`own_domains`), else the field's, else `Real`."""
     own = getattr(module, "own_domains", {})
     known = parameters(module).get(name)
     return own.get(name, known.domain if known else Real())
@@ -161,7 +168,7 @@ def check_domains(module: eqx.Module) -> None:
     """Raise `ValueError` for the first parameter of which a concrete value lies outside its domain."""
     for name, known in parameters(module).items():
         value, domain = getattr(module, name), domain_of(module, name)
-        if value is None or isinstance(value, jax.core.Tracer) or domain.contains(np.asarray(value)):
+        if value is None or isinstance(value, Tracer) or domain.contains(np.asarray(value)):
             continue
         elements = np.ravel(np.asarray(value))
         outside = [f"{x:g}" for x in elements if not domain.contains(x)]
@@ -180,13 +187,14 @@ def region_shape(module: eqx.Module, lead: tuple[int, ...] = (), **leads: tuple[
     """
     counts = {}
     for name in parameters(module):
-        shape, own = getattr(getattr(module, name), "shape", ()), leads.get(name, lead)
+        shape = getattr(getattr(module, name), "shape", ())
+        own = leads.get(name, lead)
         if shape and (shape[: len(own)] != own or len(shape) > len(own) + 1):
             axes = [str(n) for n in own]
             wanted = " or ".join(dict.fromkeys(("[]", f"[{', '.join(axes)}]", f"[{', '.join([*axes, 'region'])}]")))
             raise ValueError(f"{type(module).__name__}: {name} has shape {list(shape)}; it must be {wanted}.")
         if len(shape) > len(own):
-            counts[name] = shape[-1]
+            counts[name] = shape[len(own)]
     if len(set(counts.values())) > 1:
         told = ", ".join(f"{name} for {n}" for name, n in counts.items())
         raise ValueError(f"{type(module).__name__}: parameters are given for different numbers of regions: {told}.")
@@ -221,8 +229,13 @@ def lift(parameter: Float[Array, "..."], rank: int) -> Float[Array, "..."]:
     return parameter if parameter.ndim == 0 or missing <= 0 else parameter.reshape(parameter.shape + (1,) * missing)
 
 
+def fill(parameter: Float[Array, "..."], shape: tuple[int, ...]) -> Float[Array, "..."]:
+    """A parameter at the full shape of a state."""
+    return jnp.broadcast_to(lift(parameter, len(shape)), shape)
+
+
 def cast(tree: Tree, dtype: Any) -> Tree:
-    """A model, state or drive with its floating-point arrays in another precision; float64 asks for `jax.enable_x64`."""
+    """A model, state or drive with its floating-point arrays in another precision; float64 needs `jax.enable_x64`."""
     return jax.tree.map(lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, tree)
 
 

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jnm._param import parameters
+from jnm._param import unit_of
 
 FORMAT = "jnm model"
 FORMAT_VERSION = 1
@@ -37,7 +37,8 @@ def save(model: eqx.Module, path: str | Path) -> None:
         >>> net = jnm.load("network.json")
 
     Raises `ValueError` for a directory that does not exist or cannot be written, for fields that JSON cannot hold (a
-    function, a random key), and for a model whose shapes do not fit, such as a batch made by `jnm.grid`: save its members.
+    function, a random key), and for a model whose shapes do not fit, such as a batch made by `jnm.grid`: save its
+    members.
     """
     import jnm
 
@@ -65,13 +66,13 @@ def load(path: str | Path, *, classes: Iterable[type[eqx.Module]] = (), cast: bo
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a whole JSON file: {error}. It was cut short, edited, or is no jnm model.") from error
+        raise ValueError(f"{path} is not a whole JSON file ({error}): cut short, edited, or no jnm model.") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT or "model" not in content:
         raise ValueError(f"{path} is JSON but no jnm model; jnm.load reads what jnm.save wrote.")
     if content.get("format_version") != FORMAT_VERSION:
         raise ValueError(
-            f"{path} has format {content.get('format_version')} (written by jnm {content.get('jnm')}); this jnm reads format "
-            f"{FORMAT_VERSION}. Read it with that version of jnm, or write it anew with this one."
+            f"{path} has format {content.get('format_version')} (written by jnm {content.get('jnm')}); this jnm reads "
+            f"format {FORMAT_VERSION}. Read it with that version of jnm, or write it anew with this one."
         )
     known = _public_classes() | {cls.__name__: cls for cls in classes}
     try:
@@ -110,19 +111,20 @@ class _Writer:
             return value
         if type(value) in (tuple, list):
             return {type(value).__name__: [self.value(v, f"{where}[{i}]") for i, v in enumerate(value)]}
-        raise ValueError(f"{where} is a {type(value).__name__}, which a JSON file cannot hold; the model was not saved.")
+        raise ValueError(f"{where} is a {type(value).__name__}, which a JSON file cannot hold; nothing was saved.")
 
     def module(self, module: eqx.Module, where: str) -> dict[str, Any]:
-        _run_checks(module, f"{where} cannot be saved: ")
-        units = {name: p.unit for name, p in parameters(module).items()}
-        fields = {
-            field.name: self.value(getattr(module, field.name), f"{where}.{field.name}", units.get(field.name, ""))
-            for field in dataclasses.fields(module)
-        }
+        units = {field.name: unit_of(field) for field in dataclasses.fields(module)}
+        values = {name: getattr(module, name) for name in _constructor_fields(type(module))}
+        try:
+            _rebuild(type(module), values)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ValueError(f"{where} cannot be saved, because it could not be built again: {error}") from error
+        fields = {name: self.value(value, f"{where}.{name}", units[name]) for name, value in values.items()}
         return {"class": self.names.get(type(module), type(module).__name__), "fields": fields}
 
     def array(self, value: jax.Array | np.ndarray, where: str, unit: str) -> dict[str, Any]:
-        if not (jnp.issubdtype(value.dtype, jnp.floating) or value.dtype.kind in "iub"):
+        if not any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
             raise ValueError(f"{where} has dtype {value.dtype}; only real numbers and booleans are saved.")
         kept = {"numbers": _decimals(np.asarray(value)), "dtype": str(value.dtype), "shape": list(value.shape)}
         return kept | ({"unit": unit} if unit else {}) | ({"numpy": True} if isinstance(value, np.ndarray) else {})
@@ -157,48 +159,55 @@ class _Reader:
                 f"{where} is of class {name}, which is not known here. If it is your own, give it: jnm.load(path, "
                 f"classes=[{name.rpartition('.')[2]}]). Known are {', '.join(self.known)}."
             )
-        wanted = [field.name for field in dataclasses.fields(self.known[name])]
+        cls = self.known[name]
+        wanted = _constructor_fields(cls)
         missing, surplus = [n for n in wanted if n not in fields], [n for n in fields if n not in wanted]
         if missing or surplus:
-            raise ValueError(f"{where}: {name} has fields {wanted}; missing are {missing}, not known are {surplus}.")
-        self.check_units(self.known[name], fields, where)
-        # As JAX rebuilds a pytree: the constructor's converters would change dtypes, so only its checks are run.
-        module = object.__new__(self.known[name])
-        for field in wanted:
-            object.__setattr__(module, field, self.value(fields[field], f"{where}.{field}"))
-        _run_checks(module, "")
-        return module
+            told = f"missing are {missing}, not known are {surplus}"
+            raise ValueError(f"{where}: {name} has fields {', '.join(wanted)}; {told}.")
+        self.check_units(cls, fields, where)
+        values = {field: self.value(fields[field], f"{where}.{field}") for field in wanted}
+        try:
+            return _rebuild(cls, values)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ValueError(f"{where} is refused: {error}") from error
 
     def check_units(self, cls: type[eqx.Module], fields: dict[str, Any], where: str) -> None:
-        for name, known in parameters(cls).items():
-            stored = fields[name]
-            if isinstance(stored, dict) and "numbers" in stored and stored.get("unit", "") != known.unit:
-                raise ValueError(f"{where}.{name} is in {stored.get('unit')!r} in the file; {cls.__name__} wants {known.unit!r}.")
+        for field in dataclasses.fields(cls):
+            stored, wanted = fields.get(field.name), unit_of(field)
+            if isinstance(stored, dict) and "numbers" in stored and stored.get("unit", "") != wanted:
+                told = stored.get("unit", "")
+                raise ValueError(f"{where}.{field.name} is in {told!r} in the file; {cls.__name__} wants {wanted!r}.")
 
     def array(self, numbers: Any, dtype: str, shape: list[int], is_numpy: bool, where: str) -> jax.Array | np.ndarray:
         try:
             array = np.asarray(_from_decimals(numbers), dtype=jnp.dtype(dtype)).reshape(shape)
         except (TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"{where}: the numbers do not make an array of dtype {dtype} and shape {shape}.") from error
+            raise ValueError(f"{where}: the numbers do not make a {dtype} array of shape {shape}.") from error
         if is_numpy:
             return array
         narrow = jax.dtypes.canonicalize_dtype(array.dtype)
         if narrow != array.dtype and not self.cast:
             raise ValueError(
-                f"{where} was saved in {dtype}, which JAX would round: enable x64 (jax.config.update('jax_enable_x64', True)) "
-                "before loading, or accept the rounding with jnm.load(path, cast=True)."
+                f"{where} was saved in {dtype}, which JAX would round: enable x64 (jax.config.update('jax_enable_x64', "
+                "True)) before loading, or accept the rounding with jnm.load(path, cast=True)."
             )
         return jnp.asarray(array, dtype=narrow)
 
 
-def _run_checks(module: eqx.Module, before: str) -> None:
-    """The checks a class makes at construction (`__check_init__` of it and its bases), with the class named."""
-    for cls in type(module).__mro__:
-        if "__check_init__" in vars(cls):
-            try:
-                vars(cls)["__check_init__"](module)
-            except (AttributeError, TypeError, ValueError) as error:
-                raise ValueError(f"{before}{error}") from error
+def _constructor_fields(cls: type[eqx.Module]) -> list[str]:
+    """The fields a constructor takes; what it derives from them is not stored but derived again."""
+    fields = {field.name for field in dataclasses.fields(cls)}
+    return [name for name in inspect.signature(cls.__init__).parameters if name in fields]
+
+
+def _rebuild(cls: type[eqx.Module], values: dict[str, Any]) -> eqx.Module:
+    """By the constructor, for its checks; then with the very arrays, whose dtype its converters may have changed."""
+    module = cls(**values)
+    for name, value in values.items():
+        if isinstance(value, jax.Array | np.ndarray):
+            object.__setattr__(module, name, value)
+    return module
 
 
 def _decimals(values: np.ndarray) -> Any:
@@ -246,6 +255,7 @@ def _text(value: Any, indent: str = "") -> str:
 
 
 def _is_flat(value: Any) -> bool:
-    """Whether nothing inside holds anything but numbers, words or one list of them."""
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return not any(isinstance(v, dict) or (isinstance(v, list) and any(isinstance(w, list | dict) for w in v)) for v in items)
+    """Whether it fits one line: numbers and words, a list of them, or an object of these."""
+    if isinstance(value, dict):
+        return all(_is_flat(v) and not isinstance(v, dict) for v in value.values())
+    return not isinstance(value, list) or not any(isinstance(v, list | dict) for v in value)

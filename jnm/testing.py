@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jnm._model import AbstractModel, Drive, State
-from jnm._param import cast, lift, parameters
+from jnm._param import cast, fill, parameters
 
 
 class _Case(NamedTuple):
@@ -44,10 +44,11 @@ def check_model(
     - `output` and `source` give one number a region, `diffusion` a state whose noiseless fields are None; noise that
       depends on the state names its `calculus`.
     - The same answer with and without `jax.jit`, and when asked twice; one compilation for ten parameter values.
-    - A node (its output is a single number) gives on n regions what it gives on each of them, alone or under `jax.vmap`,
-      also when parameters and drive differ between regions. A model that has its regions already, as a network, skips this.
-    - Gradients of drift, output and source with respect to every parameter, the state and the drive agree in float64 with
-      central finite differences to `rtol`.
+    - A node (its output is a single number) gives on n regions what it gives on each of them, alone or under
+      `jax.vmap`, also when parameters and drive differ between regions. A model that has its regions already, as a
+      network, is not asked.
+    - Gradients of drift, output and source with respect to every parameter, the state and the drive agree in float64
+      with central finite differences to `rtol`.
 
     **Arguments**
 
@@ -57,8 +58,8 @@ def check_model(
     """
     _check_start(model)
     y = model.constrain(_away(model.init(), 0.1)) if y is None else y
-    drive = jax.tree.map(jnp.asarray, Drive(0.01, 0.1) if drive is None else drive)
-    case = _Case(model, jnp.asarray(t, dtype=float), y, drive)
+    drive = Drive(0.01, 0.1) if drive is None else drive
+    case = _Case(model, jnp.asarray(t, dtype=float), y, jax.tree.map(jnp.asarray, drive))
     _check_shapes(case)
     with jax.enable_x64(True):
         wide = cast(case, jnp.float64)
@@ -69,7 +70,7 @@ def check_model(
 
 def _check_start(model: AbstractModel) -> None:
     name, start = type(model).__name__, model.init()
-    if not (isinstance(start, tuple) and hasattr(start, "_fields")):
+    if not hasattr(start, "_asdict"):
         raise AssertionError(f"{name}.init returned a {type(start).__name__}; a state is a NamedTuple of arrays.")
     for field, value in start._asdict().items():
         if value is not None and not (isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating)):
@@ -92,14 +93,20 @@ def _check_shapes(case: _Case) -> None:
     output, source = jnp.shape(answers["output"]), jnp.shape(answers["source"])
     if output != source or len(output) > 1:
         raise AssertionError(
-            f"{name}: output has shape {output}, source {source}; both are one number a region: () for a node, (n,) for n "
-            "regions, without an axis of populations."
+            f"{name}: output has shape {output}, source {source}; both are one number a region: () for a node, (n,) "
+            "for n regions, without an axis of populations."
+        )
+    ranks, rank = {value.ndim for value in case.y if value is not None}, case.model.rank
+    if max(ranks) not in ((rank, rank + 1) if output else (rank,)):
+        raise AssertionError(
+            f"{name}: rank = {rank}, but the fields of the state have {sorted(ranks)} axes. A node's rank is its "
+            "number of axes before the region axis: 1 where populations lead, 0 without them."
         )
     for field, value in case.y._asdict().items():
         if value is not None and output and value.shape[-1:] != output:
             raise AssertionError(
-                f"{name}: output has {output[0]} regions, but {field} has shape {value.shape}; region is the last axis of "
-                "every field. A node of several populations sends the output of one of them, or their mixture."
+                f"{name}: output has {output[0]} regions, but {field} has shape {value.shape}; region is the last axis "
+                "of every field. A node of several populations sends the output of one of them, or a mixture."
             )
 
 
@@ -110,8 +117,8 @@ def _check_state(what: str, got: Any, y: State) -> None:
         described = [None if x is None else f"{jnp.result_type(x)}{list(jnp.shape(x))}" for x in (value, wanted)]
         if described[0] != described[1]:
             raise AssertionError(
-                f"{what}: {field} is {described[0]}, the state has {described[1]}. Tree, shapes and dtypes are those of init(): "
-                "give every field, make no constants of a fixed dtype, and let parameters not be wider than the state."
+                f"{what}: {field} is {described[0]}, the state has {described[1]}. Tree, shapes and dtypes are those "
+                "of init(): give every field, and make no constants of a fixed dtype."
             )
 
 
@@ -124,8 +131,9 @@ def _check_diffusion(case: _Case) -> None:
     noisy = tuple(amplitude) if type(amplitude) is type(case.y) else case.y
     wanted = type(case.y)(*(None if a is None else x for a, x in zip(noisy, case.y, strict=True)))
     _check_state(f"{name}.diffusion", amplitude, wanted)
-    if case.model.calculus is None and not _close(case.model.diffusion(case.t, _away(case.y, 0.1)), amplitude, 1e-12):
-        raise AssertionError(f"{name}.diffusion depends on the state: say how it is read, calculus = 'ito' or 'stratonovich'.")
+    elsewhere = case.model.diffusion(case.t, _away(case.y, 0.1))
+    if case.model.calculus is None and not _close(elsewhere, amplitude, 1e-12):
+        raise AssertionError(f"{name}.diffusion depends on the state: set calculus = 'ito' or 'stratonovich'.")
 
 
 def _check_jit(case: _Case) -> None:
@@ -134,13 +142,14 @@ def _check_jit(case: _Case) -> None:
         compiled = eqx.filter_jit(_answers)(*case)
     except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
         raise AssertionError(
-            f"{name} cannot be compiled: {error}\nUse jax.numpy instead of numpy, jnp.where instead of if, and no float() or "
-            "int() of a parameter or of the state."
+            f"{name} cannot be compiled: {error}\nUse jax.numpy instead of numpy, jnp.where instead of if, and no "
+            "float() or int() of a parameter or of the state."
         ) from error
     if not (_close(_answers(*case), plain, 0.0) and _close(compiled, plain, 1e-9)):
         raise AssertionError(
-            f"{name} gives another answer when asked again, or under jax.jit. A model is a pure function of its fields and "
-            f"arguments: no random numbers, no counters, no switch on being compiled. Plain: {plain}; compiled: {compiled}."
+            f"{name} gives another answer when asked again, or under jax.jit. A model is a pure function of its fields "
+            "and arguments: no random numbers, no counters, no switch on being compiled. "
+            f"Plain: {plain}; compiled: {compiled}."
         )
 
 
@@ -159,8 +168,8 @@ def _check_compilations(case: _Case) -> None:
         leaves, _ = jax.tree_util.tree_flatten_with_path(case.model)
         numbers = [jax.tree_util.keystr(path) for path, leaf in leaves if isinstance(leaf, float)]
         raise AssertionError(
-            f"{type(case.model).__name__}: ten parameter values were compiled {compilations} times. Fields that hold Python "
-            f"numbers: {', '.join(numbers) or 'none found'}. Declare them with jnm.param(), which makes arrays of them."
+            f"{type(case.model).__name__}: ten parameter values were compiled {compilations} times. Fields that hold "
+            f"Python numbers: {', '.join(numbers) or 'none found'}. Declare them with jnm.param(), which makes arrays."
         )
 
 
@@ -169,10 +178,10 @@ def _check_regions(case: _Case) -> None:
     model, t, y, drive = case
     if jnp.ndim(model.output(t, y)):
         return
-    shape = max((value.shape for value in y if value is not None), key=len)
+    shape = max((value.shape for value in y if value is not None), key=len)  # the populations
     n = 1 + max((size for leaf in jax.tree.leaves((model, y)) for size in jnp.shape(leaf)), default=1)
     states, drives = jax.tree.map(lambda x: _spread(x, n), (y, drive))
-    regional = _map_parameters(lambda p: _spread(p if p.ndim > len(shape) else _fill(p, shape), n), model)
+    regional = _map_parameters(lambda p: _spread(p if p.ndim > len(shape) else fill(p, shape), n), model)
 
     def on_one(models, i):
         node = _map_parameters(lambda p: p[..., i], models) if models is regional else models
@@ -189,7 +198,10 @@ def _check_regions(case: _Case) -> None:
 
 def _compare_regions(model: AbstractModel, how: str, answer: Callable[[], dict], alone: dict) -> None:
     name = type(model).__name__
-    cure = "Region is the last axis: a parameter over populations, [P], needs one more when the state has it (jnm's lift)."
+    cure = (
+        "Region is the last axis of everything: a parameter over populations, [P], needs one more where the state has "
+        "it (p[..., None]), a drive over regions one before it, and no region may see another but through the drive."
+    )
     try:
         together = answer()
     except (TypeError, ValueError, IndexError) as error:
@@ -220,7 +232,8 @@ def _check_gradients(case: _Case, rtol: float) -> None:
         step = 1e-3 * np.where(leaf == 0, 1.0, np.abs(leaf)) * rng.uniform(0.5, 1.0, leaf.shape)
 
         def moved(by, k=k, step=step):
-            return np.asarray(project(tree.unflatten([x + by * step if i == k else x for i, (_, x) in enumerate(leaves)])))
+            changed = [x + by * step if i == k else x for i, (_, x) in enumerate(leaves)]
+            return np.asarray(project(tree.unflatten(changed)))
 
         difference = (8 * (moved(1) - moved(-1)) - (moved(2) - moved(-2))) / 12
         gradient = np.asarray(jnp.tensordot(slope, step, axes=step.ndim))
@@ -229,8 +242,8 @@ def _check_gradients(case: _Case, rtol: float) -> None:
             raise AssertionError(
                 f"{type(case.model).__name__}: the gradient of {list(weights)[i]} with respect to "
                 f"{jax.tree_util.keystr(path).lstrip('.')}, along one direction, is {gradient[i]:.9g} by jax.grad and "
-                f"{difference[i]:.9g} by finite differences. Usual causes: stop_gradient, a rounding or a cast to int, a kink at "
-                "this state, jnp.where around a NaN."
+                f"{difference[i]:.9g} by finite differences. Usual causes: stop_gradient, a rounding or a cast to int, "
+                "a kink at this state, jnp.where around a NaN."
             )
 
 
@@ -267,10 +280,6 @@ def _spread(x: Array, n: int) -> Array:
     return x[..., None] * jnp.linspace(1.0, 1.1, n).reshape((1,) * x.ndim + (n,))
 
 
-def _fill(parameter: Array, shape: tuple[int, ...]) -> Array:
-    return jnp.broadcast_to(lift(parameter, len(shape)), shape)
-
-
 def _map_parameters(change: Callable[[Array], Array], module: eqx.Module) -> Any:
     """A module with every declared parameter changed, through all sub-modules."""
     for field in dataclasses.fields(module):
@@ -287,8 +296,9 @@ def _map_parameters(change: Callable[[Array], Array], module: eqx.Module) -> Any
 
 def _close(got: Any, wanted: Any, rtol: float) -> bool:
     """Whether two trees agree, each array to `rtol` of its largest element."""
-    pairs = zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True)
-    return all(
-        np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=0, atol=rtol * np.max(np.abs(b), initial=0), equal_nan=True)
-        for a, b in pairs
-    )
+
+    def near(a, b):
+        largest = np.max(np.abs(b), initial=0.0)
+        return np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=0, atol=rtol * largest, equal_nan=True)
+
+    return all(near(a, b) for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True))

@@ -169,18 +169,16 @@ class _Stepper(eqx.Module):
             index, noise = x
             column = columns - 1 + index * stretch
             known = delays.read(buffer, column, stretch)
-            recent = jax.lax.dynamic_slice_in_dim(buffer, column - delays.window + 1, delays.window, axis=1).T
-            recent = jnp.concatenate([recent, jnp.zeros((stretch, recent.shape[1]), recent.dtype)])
+            recent = delays.recent(buffer, column, stretch)
 
             def one(c, x):
                 y, memory, recent = c
                 k, noise = x
-                row = delays.window - 1 + k
-                pair, now = jax.lax.dynamic_slice_in_dim(known, k, 2), recent[row]
+                pair = jax.lax.dynamic_slice_in_dim(known, k, 2)
                 step = start + index * stretch + k
-                y, memory = self._step(step, y, memory, noise, lambda theta: delays.arrival(pair, recent, row, now, theta))
+                y, memory = self._step(step, y, memory, noise, lambda theta: delays.arrival(pair, recent, k, theta))
                 sent = self.model.output(self.float_time(step + 1), y)
-                return (y, memory, recent.at[row + 1].set(sent)), (y, sent)
+                return (y, memory, delays.remember(recent, k, sent)), (y, sent)
 
             steps = (jnp.arange(stretch, dtype=jnp.int32), noise)
             (y, memory, _), (states, sent) = jax.lax.scan(one, (y, memory, recent), steps)

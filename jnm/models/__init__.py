@@ -5,8 +5,8 @@ from jnm.models.nmm2 import (
     ING as ING,
     MPR as MPR,
     NMM2 as NMM2,
-    NMM2State as NMM2State,
     PING as PING,
+    NMM2State as NMM2State,
     PINGSecondOrder as PINGSecondOrder,
     Pyramidal as Pyramidal,
 )

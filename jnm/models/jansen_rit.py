@@ -35,8 +35,8 @@ class JansenRitState(NamedTuple):
 class JansenRit(AbstractModel):
     """The cortical column of Jansen and Rit; parameters have shape [] or [region].
 
-    It sends the firing rate S(y1 - y2) of its pyramidal cells and receives afferents beside p. `drive.current` adds to p
-    too: the model has no membrane current.
+    It sends the firing rate S(y1 - y2) of its pyramidal cells and receives afferents beside p. `drive.current` adds to
+    p too: the model has no membrane current.
 
         >>> column = jnm.JansenRit(p=0.120)     # alpha, about 10 Hz
 
@@ -111,5 +111,5 @@ class JansenRit(AbstractModel):
         return self.rate(y.y1 - y.y2)
 
     def source(self, t: Array, y: JansenRitState, drive: Drive) -> Array:
-        """y1 - y2 in mV, the potential at the pyramidal somata; a dipole only if EPSPs arrive basally, with equal levers."""
+        """y1 - y2 in mV, the potential at the pyramidal somata: a dipole if EPSPs arrive basally, with equal levers."""
         return y.y1 - y.y2

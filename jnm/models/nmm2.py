@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jnm._model import AbstractModel, Drive
-from jnm._param import Default, Positive, Status, lift, param, region_shape
+from jnm._param import Default, Positive, Status, fill, lift, param, region_shape, share
 
 
 class NMM2State(NamedTuple):
@@ -40,12 +40,12 @@ def _as_tuple(populations: int | Iterable[int] | None) -> tuple[int, ...] | None
 class NMM2(AbstractModel):
     """A circuit of P exactly reduced QIF populations (see the head of this file for the equations).
 
-    A scalar `C`, or [region], makes one population, whose state has no population axis; a matrix `C[to, from]`, [P, P] or
-    [P, P, region], makes P of them. The other parameters have shape [] or, with P populations, [P] or [P, region]; with
-    one population, [] or [region].
+    A scalar `C`, or [region], makes one population, whose state has no population axis; a matrix `C[to, from]`, [P, P]
+    or [P, P, region], makes P of them. The other parameters have shape [] or, with P populations, [P] or [P, region];
+    with one population, [] or [region].
 
-    Population `send` is what other regions receive; their activity reaches the populations in `receive` (None: all).
-    A drive of the state's full rank reaches each population by itself, and `receive` is then not consulted.
+    Population `send` is what other regions receive; their activity, shared or one row a receiver, reaches the
+    populations in `receive` (None: all). Synaptic drive with a row for every population reaches each by itself.
 
         >>> model = jnm.NMM2(tau_m=7.5, tau_s=2.0, delta=1.0, eta=20.0, C=-20.0, order=2)
 
@@ -55,8 +55,8 @@ class NMM2(AbstractModel):
 
     tau_m: Float[Array, "..."] = param(unit="ms", domain=Positive(), doc="membrane time constant")
     tau_s: Float[Array, "..."] = param(unit="ms", domain=Positive(), doc="time constant of the synapses it makes")
-    delta: Float[Array, "..."] = param(domain=Positive(), doc="half width of the Lorentzian distribution of excitability")
-    eta: Float[Array, "..."] = param(doc="centre of the Lorentzian distribution of excitability")
+    delta: Float[Array, "..."] = param(domain=Positive(), doc="half width of the Lorentzian of excitability")
+    eta: Float[Array, "..."] = param(doc="centre of the Lorentzian of excitability")
     C: Float[Array, "..."] = param(doc="synaptic weights C[to, from]; positive excites, negative inhibits")
     order: int = eqx.field(default=2, static=True, metadata={"doc": "order of the synapses: 0, 1 or 2"})
     I: Float[Array, "..."] = param(0.0, doc="constant input current; not scaled by tau_m")
@@ -64,18 +64,18 @@ class NMM2(AbstractModel):
     receive: tuple[int, ...] | None = eqx.field(
         default=None, static=True, converter=_as_tuple, metadata={"doc": "the populations that hear others; None: all"}
     )
-    sigma: Float[Array, "..."] | None = param(None, unit="1/sqrt(ms)", doc="amplitude of white noise on v", optional=True)
+    sigma: Float[Array, "..."] | None = param(None, unit="1/sqrt(ms)", doc="white noise on v, amplitude", optional=True)
     sigma_r: Float[Array, "..."] | None = param(
-        None, unit="1/(ms sqrt(ms))", doc="amplitude of white noise on r, which is then kept >= 0", optional=True
+        None, unit="1/(ms sqrt(ms))", doc="white noise on r, amplitude; r is then kept >= 0", optional=True
     )
     preset: str = eqx.field(default="", static=True, metadata={"doc": "the named circuit the values started from"})
 
     citation: ClassVar[str] = (
-        "Montbrio E, Pazo D, Roxin A (2015) Macroscopic description for networks of spiking neurons. Phys Rev X 5:021028. "
-        "Clusella P, Koksal-Ersoz E, Garcia-Ojalvo J, Ruffini G (2023) Comparison between an exact and a heuristic "
-        "neural mass model with second-order synapses. Biol Cybern, arXiv:2206.07521. "
-        "Delicado A, Huguet G, Clusella P (2025) Emergent spatiotemporal dynamics in large-scale brain networks with next "
-        "generation neural mass models. arXiv:2512.03907 (the PING node)."
+        "Montbrio E, Pazo D, Roxin A (2015) Macroscopic description for networks of spiking neurons. Phys Rev X "
+        "5:021028. Clusella P, Koksal-Ersoz E, Garcia-Ojalvo J, Ruffini G (2023) Comparison between an exact and a "
+        "heuristic neural mass model with second-order synapses. Biol Cybern, arXiv:2206.07521. Delicado, Huguet, "
+        "Clusella (2025) Emergent spatiotemporal dynamics in large-scale brain networks with next generation neural "
+        "mass models. arXiv:2512.03907 (the PING node)."
     )
 
     def __check_init__(self):
@@ -83,8 +83,8 @@ class NMM2(AbstractModel):
             raise ValueError(f"NMM2: order = {self.order!r}; synapses are of order 0 (instantaneous), 1 or 2.")
         if self.C.ndim > 3 or (self.C.ndim > 1 and self.C.shape[0] != self.C.shape[1]):
             raise ValueError(
-                f"NMM2: C has shape {list(self.C.shape)}; give a scalar (or [region]) for one population, or C[to, from] of "
-                "shape [P, P] (or [P, P, region]) for P of them."
+                f"NMM2: C has shape {list(self.C.shape)}; give a scalar (or [region]) for one population, or C[to, "
+                "from] of shape [P, P] (or [P, P, region]) for P of them."
             )
         for population in (self.send, *(self.receive or ())):
             if not 0 <= population < self.n_populations:
@@ -98,7 +98,7 @@ class NMM2(AbstractModel):
 
     @property
     def rank(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return int(self.C.ndim > 0)
+        return int(self.C.ndim > 1)
 
     @property
     def n_populations(self) -> int:
@@ -117,27 +117,26 @@ class NMM2(AbstractModel):
     def init(self) -> NMM2State:
         """A quiet start on the branch dr/dt = 0 with v = -delta, and s = r."""
         shape = self._state_shape()
-        v = jnp.broadcast_to(-lift(self.delta, len(shape)), shape)
-        r = jnp.broadcast_to(1 / (2 * jnp.pi * lift(self.tau_m, len(shape))), shape)
+        v, r = fill(-self.delta, shape), fill(1 / (2 * jnp.pi * self.tau_m), shape)
         return NMM2State(r, v, r if self.order else None, jnp.zeros_like(r) if self.order == 2 else None)
 
     def drift(self, t: Array, y: NMM2State, drive: Drive) -> NMM2State:
         r, v = y.r, y.v
         tau_m, tau_s, delta, eta, I = (lift(p, r.ndim) for p in (self.tau_m, self.tau_s, self.delta, self.eta, self.I))
-        current = eta + I + self._shared(drive.current, r.ndim)
+        current = eta + I + share(drive.current, r.ndim)
         dr = (delta / (jnp.pi * tau_m) + 2 * r * v) / tau_m
         dv = (v**2 + current - (jnp.pi * tau_m * r) ** 2) / tau_m + self._synaptic(y, drive)
-        if self.order == 0:
+        if y.s is None:  # order 0
             return NMM2State(dr, dv)
-        if self.order == 1:
+        if y.z is None:  # order 1
             return NMM2State(dr, dv, (r - y.s) / tau_s)
         return NMM2State(dr, dv, y.z / tau_s, (r - 2 * y.z - y.s) / tau_s)
 
     def diffusion(self, t: Array, y: NMM2State) -> NMM2State | None:
         if self.sigma is None and self.sigma_r is None:
             return None
-        amplitudes = (None if s is None else jnp.broadcast_to(lift(s, y.r.ndim), y.r.shape) for s in (self.sigma_r, self.sigma))
-        return NMM2State(*amplitudes)
+        r, v = (None if s is None else fill(s, y.r.shape) for s in (self.sigma_r, self.sigma))
+        return NMM2State(r, v)  # pyright: ignore[reportArgumentType]
 
     def constrain(self, y: NMM2State) -> NMM2State:
         return y if self.sigma_r is None else y._replace(r=jnp.maximum(y.r, 0.0))
@@ -161,18 +160,20 @@ class NMM2(AbstractModel):
     def _synaptic(self, y: NMM2State, drive: Drive) -> Array:
         """sum_b C_ab s_b + afferents, for every population."""
         s = self._synapse(y)
-        afferents = self._shared(drive.synaptic, s.ndim)
         if self.C.ndim < 2:
-            return self.C * s + afferents
-        if self.receive is not None and jnp.ndim(drive.synaptic) < s.ndim:
-            receives = np.isin(np.arange(self.n_populations), self.receive).astype(s.dtype)
-            afferents = lift(receives, s.ndim) * afferents
+            return self.C * s + drive.synaptic
         # A sum over two or three senders fuses with what surrounds it; a matrix product would be a call of its own.
-        return jnp.sum(lift(self.C, s.ndim + 1) * s[None], axis=1) + afferents
+        return jnp.sum(lift(self.C, s.ndim + 1) * s[None], axis=1) + self._afferents(drive.synaptic, s)
 
-    def _shared(self, drive: Array | float, rank: int) -> Array | float:
-        """A drive over regions alone gains the axis of populations, to which it is common."""
-        return jnp.expand_dims(drive, 0) if 0 < jnp.ndim(drive) < rank else drive
+    def _afferents(self, synaptic: Array | float, s: Array) -> Array | float:
+        """Synaptic drive as the populations hear it: that of each, or zero in those that do not receive."""
+        rows = share(synaptic, s.ndim)
+        if self.receive is None or jnp.shape(rows)[:1] == s.shape[:1]:
+            return rows
+        if jnp.shape(rows)[:1] in ((), (1,)):
+            receives = jnp.array([i in self.receive for i in range(self.n_populations)], s.dtype)
+            return lift(receives, s.ndim) * rows
+        return jnp.zeros_like(s).at[np.array(self.receive)].set(rows)
 
 
 class _Preset(NamedTuple):
@@ -247,17 +248,17 @@ def _from_preset(name: str, fields: dict[str, object]) -> NMM2:
 
 
 def MPR(**fields: object) -> NMM2:
-    """One excitatory QIF population with instantaneous synapses: bistable between rest and high activity at eta = -5."""
+    """One excitatory QIF population, instantaneous synapses: bistable between rest and high activity at eta = -5."""
     return _from_preset("MPR", fields)
 
 
 def ING(**fields: object) -> NMM2:
-    """An inhibitory population that makes gamma by itself (ING): oscillates for eta in (5.32, 76.7), 100.7 Hz at eta = 20."""
+    """An inhibitory population that makes gamma by itself: it oscillates for eta in (5.32, 76.7), 100.7 Hz at 20."""
     return _from_preset("ING", fields)
 
 
 def Pyramidal(**fields: object) -> NMM2:
-    """One pyramidal population with AMPA synapses of second order: resonant (109 Hz at C = eta = 10), never oscillating."""
+    """One pyramidal population, AMPA synapses of second order: resonates (109 Hz at C = eta = 10), never oscillates."""
     return _from_preset("Pyramidal", fields)
 
 

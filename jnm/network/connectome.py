@@ -1,18 +1,402 @@
-"""Placeholder by the lead until the connectome worker's file lands: overwrite it."""
+"""The connectome: which region hears which, how strongly, over what way, and where the regions lie.
+
+    weights[to, from]     row i holds what region i receives
+
+Its eigenvalues decide which patterns of activity a network can lose its synchrony to. Tractography often gives
+A = diag(c) S with S symmetric (detailed balance, A_ij / A_ji = c_i / c_j); then A = C^1/2 (C^1/2 S C^1/2) C^-1/2 has a
+real spectrum, and a symmetric eigensolver finds it. Reading A transposed, or averaging it with its transpose, gives
+other eigenvalues (shared/spec/brain-network.md section 4).
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, ArrayLike, Complex, Float
+
+from jnm.network import formats
+
+BALANCE_TOLERANCE = 2e-5  # text files carry six digits, which leaves a ratio of two weights uncertain by 1e-5
+MOST_SKEWED = 1e12  # condition number beyond which double precision cannot tell eigenvectors apart
+
+Spectrum = Float[np.ndarray, " mode"] | Complex[np.ndarray, " mode"]
+
+
+class Modes(NamedTuple):
+    """Eigenvalues by descending real part; `right[:, k]` and `left[k]` belong to the k-th; left @ right = 1."""
+
+    eigenvalues: Spectrum
+    right: Float[np.ndarray, "region mode"] | Complex[np.ndarray, "region mode"]
+    left: Float[np.ndarray, "mode region"] | Complex[np.ndarray, "mode region"]
 
 
 class Connectome(eqx.Module):
-    weights: object
-    lengths: object = None
-    labels: tuple = eqx.field(static=True, default=())
+    """Weights between brain regions, with tract lengths, positions and names where they are known.
 
-    def __init__(self, weights, lengths=None, **ignored):
-        self.weights = jnp.asarray(weights, float)
-        self.lengths = None if lengths is None else jnp.asarray(lengths, float)
-        self.labels = tuple(f"R{i}" for i in range(self.weights.shape[0]))
+    **Arguments:**
 
-    def normalised(self, how):
-        return Connectome(self.weights / self.weights.sum(1, keepdims=True), self.lengths)
+    - `weights`: [to, from], zero where there is no connection. Structural weights are never negative; effective ones
+      may be, and are taken as they come. The diagonal (self-connections) is kept too.
+    - `lengths`: [to, from], tract lengths in mm, not negative; needed for delays.
+    - `centres`: [region, 3], mm, in the coordinate frame named by `frame`.
+    - `orientations`: [region, 3], unit vectors along the current dipoles of the regions, in the same frame.
+    - `labels`: one name a region, all different; region01, region02, ... (and `labelled` False) if left out.
+    - `frame`: "head" (MEG head coordinates: x right, y front, z up) or another name, such as "mni".
+    - `source`, `citation`: where it comes from, and whom to cite.
+
+    Text is static: connectomes that are stacked for `jax.vmap` must agree in it, and new labels compile anew.
+
+    Raises `ValueError` for weights that are not square or not finite, lengths of another shape or negative, centres or
+    orientations that are not [region, 3], orientations that are not unit vectors, and labels of another number or
+    repeated. Of traced values only the shape is checked.
+
+    >>> ring = jnm.Connectome([[0.0, 0.0, 2.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], labels=["A", "B", "C"])
+    >>> ring.normalised("rows").weights[0]
+    Array([0., 0., 1.], dtype=float32)
+    """
+
+    weights: Float[Array, "to from"]
+    lengths: Float[Array, "to from"] | None
+    centres: Float[Array, "region 3"] | None
+    orientations: Float[Array, "region 3"] | None
+    labels: tuple[str, ...] = eqx.field(static=True)
+    frame: str = eqx.field(static=True)
+    source: str = eqx.field(static=True)
+    citation: str = eqx.field(static=True)
+
+    def __init__(
+        self,
+        weights: ArrayLike | Sequence[Any],
+        lengths: ArrayLike | Sequence[Any] | None = None,
+        centres: ArrayLike | Sequence[Any] | None = None,
+        orientations: ArrayLike | Sequence[Any] | None = None,
+        labels: Iterable[str] | None = None,
+        *,
+        frame: str = "head",
+        source: str = "",
+        citation: str = "",
+    ):
+        self.weights = _floats("weights", weights)
+        self.lengths = None if lengths is None else _floats("lengths", lengths)
+        self.centres = None if centres is None else _floats("centres", centres)
+        self.orientations = None if orientations is None else _floats("orientations", orientations)
+        _check_shapes(self)
+        self.labels = _default_labels(self.n_regions) if labels is None else _checked_labels(labels, self.n_regions)
+        _check_values(self)
+        self.frame, self.source, self.citation = str(frame), str(source), str(citation)
+
+    @classmethod
+    def read(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        lengths: str | os.PathLike[str] | None = None,
+        frame: str | None = None,
+        source: str = "",
+        citation: str = "",
+    ) -> "Connectome":
+        """Read a .dat (edge list), .npz, .npy, .csv, .tsv or .txt file; `jnm.network.formats` says what each holds.
+
+        **Arguments:** `lengths` is a second file, of tract lengths in mm, for formats that hold one matrix; `frame`
+        names the coordinates of centres where the file does not ("unknown" if neither does); `source` and `citation`
+        replace the file's own.
+
+        Raises `FileNotFoundError`, and `ValueError` naming the file and the line for anything that cannot be read.
+        """
+        parts = formats.read(path)
+        if lengths is not None:
+            parts["lengths"] = formats.read(lengths)["weights"]
+        unknown = "unknown" if "centres" in parts or "orientations" in parts else "head"
+        parts["frame"] = frame or parts.get("frame") or unknown
+        parts["source"] = source or parts.get("source", "")
+        parts["citation"] = citation or parts.get("citation", "")
+        return cls(**parts)
+
+    @classmethod
+    def from_centres(
+        cls,
+        centres: ArrayLike | Sequence[Any],
+        *,
+        seed: int,
+        labels: Iterable[str] | None = None,
+        orientations: ArrayLike | Sequence[Any] | None = None,
+        frame: str = "head",
+    ) -> "Connectome":
+        """Synthetic weights and lengths between given positions, for parcels whose connectivity nobody has measured.
+
+        **Arguments:** `centres` [region, 3] in mm, in head coordinates; `seed` draws the weights by the recipe of
+        `jnm.datasets`, which was fitted to a human average of 90 regions. They are plausible, not anybody's anatomy.
+
+        Raises `ValueError` as the constructor does, for fewer than four regions, and for positions that span less than
+        1 mm (metres, probably) or more than 1 m.
+        """
+        from jnm import datasets  # a room further right: imported when needed
+
+        points = np.asarray(_floats("centres", centres), dtype=float)
+        if points.ndim != 2 or points.shape[1] != 3 or len(points) < 4:
+            raise ValueError(f"centres came with shape {points.shape}; wanted [region, 3], at least 4 regions.")
+        extent = np.ptp(points, axis=0).max()
+        if not 1 < extent < 1000:
+            raise ValueError(f"centres span {extent:g} mm; wanted finite positions in a head (metres: times 1000).")
+        weights = datasets.latent_weights(points, np.random.default_rng(seed))
+        source = "synthetic, from centres (Connectome.from_centres)"
+        return cls(weights, datasets.tract_lengths(points), points, orientations, labels, frame=frame, source=source)
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to .npz, or weights and labels to .csv.
+
+        Raises `ValueError` for another suffix, and for a .csv if lengths, centres or orientations would be lost.
+        """
+        arrays = {name: getattr(self, name) for name in ("weights", "lengths", "centres", "orientations")}
+        parts = {name: np.asarray(value) for name, value in arrays.items() if value is not None}
+        formats.write(path, parts, self.labels, frame=self.frame, source=self.source, citation=self.citation)
+
+    @property
+    def n_regions(self) -> int:
+        """Number of regions."""
+        return self.weights.shape[-1]
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the regions were given names: numbers (region01, ...) are no ground to match regions by."""
+        return not all(re.fullmatch(r"region\d+", label) for label in self.labels)
+
+    @property
+    def density(self) -> float:
+        """Share of the ordered pairs of different regions that are connected."""
+        between = ~np.eye(self.n_regions, dtype=bool)
+        return float(np.mean(np.asarray(self.weights)[between] != 0)) if self.n_regions > 1 else 0.0
+
+    def normalised(self, how: str) -> "Connectome":
+        """Weights on a common scale; lengths and all else stay.
+
+        - "rows": every region receives the sum 1. Then a uniform state stays uniform, and the largest eigenvalue is 1.
+        - "max": the largest weight is 1.
+        - "spectral": the largest modulus of an eigenvalue is 1.
+
+        Negative weights count by their modulus. Raises `ValueError` for another name, and where the scale is zero
+        ("rows": a region that receives nothing, by name). In traced code, which cannot raise, such weights stay zero.
+        """
+        size = jnp.abs(self.weights)
+        if how == "rows":
+            scale = jnp.sum(size, axis=-1, keepdims=True)
+        elif how == "max":
+            scale = jnp.max(size, axis=(-2, -1), keepdims=True)
+        elif how == "spectral":
+            scale = _spectral_radius(self.weights)
+        else:
+            raise ValueError(f"normalised({how!r}): known are 'rows', 'max' and 'spectral'.")
+        _check_scale(how, scale, self.labels)
+        weights = self.weights / jnp.where(scale > 0, scale, 1.0)
+        return eqx.tree_at(lambda c: c.weights, self, weights)
+
+    def without_self_connections(self) -> "Connectome":
+        """The same with a zero diagonal: streamlines that end where they began are no coupling between regions."""
+        return eqx.tree_at(lambda c: c.weights, self, self.weights * (1 - jnp.eye(self.n_regions)))
+
+    def balance(self) -> Float[np.ndarray, " region"] | None:
+        """The factors c (geometric mean 1) for which A = diag(c) S with S symmetric, or None if there are none.
+
+        With A_ij / A_ji = c_i / c_j on every connection, log c is the potential of log(A_ij / A_ji): a least-squares
+        problem on the graph, exact up to the digits that a file carries (2e-5).
+        """
+        a = np.asarray(self.weights, dtype=float)
+        if np.any(np.sign(a) != np.sign(a.T)):
+            return None
+        both = (a != 0) & ~np.eye(len(a), dtype=bool)
+        size = np.abs(np.where(both, a, 1.0))
+        log_ratio = np.log(size) - np.log(size.T)
+        laplacian = np.diag(both.sum(axis=1)) - both.astype(float)
+        potential = np.linalg.lstsq(laplacian, log_ratio.sum(axis=1), rcond=None)[0]
+        misfit = np.abs(log_ratio - (potential[:, None] - potential[None, :]))[both]
+        return np.exp(potential) if misfit.max(initial=0.0) < BALANCE_TOLERANCE else None
+
+    def modes(self) -> Modes:
+        """Eigenvalues with right and left eigenvectors, in double precision; real under detailed balance.
+
+        Right eigenvectors have length one. Raises `ValueError` where they do not span the space (a defective matrix,
+        such as a feed-forward chain); `eigenvalues` still works there.
+
+        >>> jnm.datasets.connectome().normalised("rows").modes().eigenvalues[:2].round(2)
+        array([1.  , 0.74])
+        """
+        balanced = self._balanced()
+        if balanced is None:
+            values, right = np.linalg.eig(np.asarray(self.weights, dtype=float))
+            if np.linalg.cond(right) > MOST_SKEWED:
+                raise ValueError("modes: these weights have no full set of eigenvectors; use eigenvalues() alone.")
+            left = np.linalg.inv(right)
+        else:
+            symmetric, root = balanced
+            values, vectors = np.linalg.eigh(symmetric)
+            right, left = vectors * root[:, None], vectors.T / root[None, :]
+        order = np.argsort(-np.real(values), kind="stable")
+        length = np.linalg.norm(right[:, order], axis=0)
+        return Modes(values[order], right[:, order] / length[None, :], left[order] * length[:, None])
+
+    def eigenvalues(self) -> Spectrum:
+        """Eigenvalues by descending real part, in double precision; real under detailed balance."""
+        balanced = self._balanced()
+        if balanced is None:
+            values = np.linalg.eigvals(np.asarray(self.weights, dtype=float))
+        else:
+            values = np.linalg.eigvalsh(balanced[0])
+        return values[np.argsort(-np.real(values), kind="stable")]
+
+    def _balanced(self) -> tuple[Float[np.ndarray, "region region"], Float[np.ndarray, " region"]] | None:
+        c = self.balance()
+        if c is None:
+            return None
+        root = np.sqrt(c)
+        symmetric = np.asarray(self.weights, dtype=float) * (root[None, :] / root[:, None])  # C^-1/2 A C^1/2
+        return (symmetric + symmetric.T) / 2, root  # equal up to the digits of the file
+
+    def subset(self, regions: Iterable[str | int]) -> "Connectome":
+        """Only these regions, in this order, by label or by index. Raises `ValueError` for one that is not there."""
+        return self._take([self._index(region) for region in regions])
+
+    def reordered(self, labels: Iterable[str]) -> "Connectome":
+        """All regions in the order of these labels; `ValueError` for a label that is missing, unknown or repeated."""
+        labels = tuple(labels)
+        missing = [label for label in self.labels if label not in labels]
+        if missing:
+            raise ValueError(f"reordered: {_some(missing)} not in the new order; to leave regions out use subset.")
+        return self.subset(labels)
+
+    def _index(self, region: str | int) -> int:
+        if isinstance(region, str):
+            if region in self.labels:
+                return self.labels.index(region)
+            near = difflib.get_close_matches(region, self.labels) or self.labels[:5]
+            raise ValueError(f"No region is called {region!r}; of the {self.n_regions}, near are {', '.join(near)}.")
+        if isinstance(region, bool | np.bool_) or not isinstance(region, int | np.integer):
+            raise ValueError(f"A region is a label or an index; got {region!r}. Of a mask take np.flatnonzero(mask).")
+        if not -self.n_regions <= region < self.n_regions:
+            raise ValueError(f"Region {region} does not exist: there are {self.n_regions}, counted from 0.")
+        return int(region) % self.n_regions
+
+    def _take(self, chosen: list[int]) -> "Connectome":
+        rows = np.array(chosen, dtype=int)
+        pairs = np.ix_(rows, rows)
+        return Connectome(
+            self.weights[pairs],
+            None if self.lengths is None else self.lengths[pairs],
+            None if self.centres is None else self.centres[rows],
+            None if self.orientations is None else self.orientations[rows],
+            [self.labels[i] for i in chosen],
+            frame=self.frame,
+            source=self.source,
+            citation=self.citation,
+        )
+
+    def __repr__(self) -> str:
+        if not eqx.is_array(self.weights) or _traced(self.weights) or self.weights.ndim != 2:
+            return f"Connectome(weights={self.weights})"  # inside a transformation, or a tree of other things
+        facts = [f"{self.n_regions} regions", f"density {self.density:.3g}"]
+        if loops := int(np.count_nonzero(np.diagonal(self.weights))):
+            facts.append(f"{loops} self-connections")
+        if self.lengths is not None and np.any(used := np.asarray(self.lengths)[np.asarray(self.weights) != 0]):
+            facts.append(f"lengths {used.min():.3g}-{used.max():.3g} mm")
+        if self.centres is not None:
+            facts.append(f"centres in {self.frame} coordinates")
+        return f"Connectome({', '.join([*facts, *filter(None, [self.source])])})"
+
+
+def _default_labels(n_regions: int) -> tuple[str, ...]:
+    width = max(2, len(str(n_regions)))
+    return tuple(f"region{k:0{width}d}" for k in range(1, n_regions + 1))
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(repr(name) for name in names[:most]) + more
+
+
+def _traced(value: Any) -> bool:
+    return isinstance(value, Tracer)
+
+
+def _floats(name: str, value: Any) -> Float[Array, "..."]:
+    try:
+        array = jnp.asarray(value)
+        if jnp.iscomplexobj(array):
+            raise TypeError("complex numbers")
+        return array.astype(float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be an array of real numbers; got {type(value).__name__} ({error}).") from error
+
+
+def _check_shapes(connectome: Connectome) -> None:
+    shape = connectome.weights.shape
+    if len(shape) != 2 or shape[0] != shape[1] or not shape[0]:
+        raise ValueError(f"weights came with shape {shape}; wanted a square matrix [to, from], one row a region.")
+    wanted = {"lengths": shape, "centres": (shape[0], 3), "orientations": (shape[0], 3)}
+    for name, right in wanted.items():
+        value = getattr(connectome, name)
+        if value is not None and value.shape != right:
+            raise ValueError(f"{name} came with shape {value.shape}; wanted {right}, as the weights are {shape}.")
+
+
+def _checked_labels(labels: Iterable[str], n_regions: int) -> tuple[str, ...]:
+    if isinstance(labels, str):
+        raise ValueError(f"labels came as one string, {labels!r}; wanted {n_regions} of them, such as ['V1', 'V2'].")
+    names = tuple(str(label) for label in labels)
+    if len(names) != n_regions:
+        raise ValueError(f"labels: {len(names)} came for {n_regions} regions; give one a region, or leave labels out.")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"labels must differ, but {_some(repeated)} came more than once; add the hemisphere, say.")
+    return names
+
+
+def _check_values(connectome: Connectome) -> None:
+    def refuse(name: str, wrong: Callable[[np.ndarray], np.ndarray], mend: str) -> None:
+        value = getattr(connectome, name)
+        if value is None or _traced(value):
+            return
+        bad = np.argwhere(wrong(np.asarray(value)))
+        if len(bad):
+            at = f"in row {bad[0, 0]} ({connectome.labels[bad[0, 0]]}), column {bad[0, 1]}"
+            raise ValueError(f"{name}: {len(bad)} of {value.size} values are {mend.format(at=at)}.")
+
+    def not_finite(x: np.ndarray) -> np.ndarray:
+        return ~np.isfinite(x)
+
+    def not_unit(x: np.ndarray) -> np.ndarray:
+        return np.abs(np.linalg.norm(x, axis=1, keepdims=True) - 1) > 1e-3
+
+    refuse("weights", not_finite, "not finite, the first {at}; a missing connection is 0")
+    refuse("lengths", not_finite, "not finite, the first {at}; where there is no connection, write 0")
+    refuse(
+        "lengths", lambda x: x < 0, "negative, the first {at}; tract lengths are in mm, and 0 where there is no tract"
+    )
+    refuse("centres", not_finite, "not finite, the first {at}; leave out the regions without a position")
+    refuse("orientations", not_finite, "not finite, the first {at}; leave orientations out if some are unknown")
+    refuse("orientations", not_unit, "not of length one, the first {at}; divide each vector by its length")
+
+
+def _check_scale(how: str, scale: Array, labels: tuple[str, ...]) -> None:
+    if _traced(scale) or np.all(np.asarray(scale) > 0):
+        return
+    if how != "rows":
+        raise ValueError(f"normalised({how!r}): the scale is 0, because the weights are zero or only feed forward.")
+    empty = np.unique(np.argwhere(np.asarray(scale)[..., 0] == 0)[:, -1])
+    names = _some([labels[i] for i in empty])
+    raise ValueError(
+        f"normalised('rows'): {names} receive nothing (rows {empty[:5].tolist()}), so there is no sum to divide by; "
+        "leave them out with subset, or normalise by 'max' or 'spectral'. Rows are targets: is the matrix transposed?"
+    )
+
+
+def _spectral_radius(weights: Float[Array, "to from"]) -> Float[Array, ""]:
+    """In double precision where the values are known; traced, and so differentiable, through JAX."""
+    if _traced(weights):
+        return jnp.max(jnp.abs(jnp.linalg.eigvals(weights)), axis=-1, keepdims=True)[..., None]
+    values = np.linalg.eigvals(np.asarray(weights, dtype=float))
+    return jnp.asarray(np.max(np.abs(values), axis=-1, keepdims=True)[..., None], dtype=weights.dtype)

@@ -90,16 +90,30 @@ class Delays(eqx.Module):
             return jax.lax.dynamic_slice(source, (start,), (block + 2,))
 
         edges = jax.vmap(jax.vmap(slices), in_axes=(None, 0))(past, after.astype(jnp.int32) - 1)
-        early = jnp.einsum("ij,ijk->ki", weights * share, edges[..., :-1])
-        return early + jnp.einsum("ij,ijk->ki", weights * (1 - share), edges[..., 1:])
+        ends = jnp.stack([weights * share, weights * (1 - share)], axis=1)
+        sums = jnp.einsum("iej,ijk->iek", ends, edges)  # one product for both ends of the interpolation
+        return (sums[:, 0, :-1] + sums[:, 1, 1:]).T
+
+    def recent(self, past: Float[Array, "region time"], column: Array | int, block: int) -> Array | None:
+        """What slow edges may reach during a block that starts at `column`, [time, region]; None without slow edges."""
+        if not self.slow[0]:
+            return None
+        known = jax.lax.dynamic_slice_in_dim(past, column - self.window + 1, self.window, axis=1).T
+        return jnp.concatenate([known, jnp.zeros((block, known.shape[1]), known.dtype)])
+
+    def remember(self, recent: Array | None, k: Array, sent: Float[Array, " region"]) -> Array | None:
+        """`recent` with the outputs at the end of step k of the block."""
+        return None if recent is None else recent.at[self.window + k].set(sent)
 
     def arrival(
-        self, known: Float[Array, "2 region"], recent: Float[Array, "time region"], row: Array, now: Array, theta: Array
+        self, known: Float[Array, "2 region"], recent: Array | None, k: Array, theta: Array | float
     ) -> Callable[[Array], Array]:
-        """Weighted sums at a stage, a fraction `theta` into the step that starts at `recent[row]` with outputs `now`."""
+        """Weighted sums at a stage, a fraction `theta` into step k of a block, as a function of the outputs at the stage."""
         blockwise = (1 - theta) * known[0] + theta * known[1]
-        if not self.slow[0]:
+        if recent is None:
             return lambda stage: blockwise
+        row = self.window - 1 + k
+        now = recent[row]
         to, source = map(np.array, self.slow)
         delay, weight = self.steps[to, source], self.weights[to, source]
 

@@ -133,8 +133,8 @@ def _speed_range(speed: Array | None, given: tuple[float, float] | None) -> tupl
     if given is None and not concrete:
         raise ValueError("Network: a traced speed needs speed_range=(slowest, fastest) in mm/ms; it sizes the history.")
     low, high = (float(speed) / 2, float(speed) * 2) if given is None else map(float, given)
-    if not 0 < low < high < np.inf or (concrete and not low <= float(speed) <= high):
-        raise ValueError(f"Network: speed = {speed} with speed_range = ({low}, {high}) mm/ms; wanted 0 < low <= speed <= high.")
+    if not 0 < low < high < np.inf or (concrete and not low < float(speed) < high):
+        raise ValueError(f"Network: speed = {speed} with speed_range = ({low}, {high}) mm/ms; wanted 0 < low < speed < high.")
     return low, high
 
 

@@ -63,7 +63,7 @@ def fixed_points(x64):
 
 @pytest.fixture
 def orbit(x64):
-    """measure(model, element, level): the cycle a model settles on, cut where one element of its state rises through `level`."""
+    """measure(model, element, level): the cycle it settles on, cut where one element of its state rises to `level`."""
 
     def measure(model, element, level, gain=0.0, settle=400.0, longest=60.0):
         field = vector_field(model, gain)
@@ -80,7 +80,13 @@ def orbit(x64):
 
         rises.direction = 1.0
         run = solve_ivp(
-            with_integral, (0.0, longest), np.append(settled, 0.0), "DOP853", events=(rises, turns), rtol=1e-11, atol=1e-13
+            with_integral,
+            (0.0, longest),
+            np.append(settled, 0.0),
+            "DOP853",
+            events=(rises, turns),
+            rtol=1e-11,
+            atol=1e-13,
         )
         assert len(run.t_events[0]) > 1, f"no cycle through {level}"
         (t0, t1), (x0, x1) = run.t_events[0][-2:], run.y_events[0][-2:]

@@ -1,10 +1,20 @@
 """Every model of jnm, in every variant that has its own code path, against the contract."""
 
+from functools import partial
+
 import jax.numpy as jnp
 import pytest
 
 import jnm
 from jnm.testing import check_model
+
+WEIGHTS = ((0.0, 0.5, 0.2), (0.3, 0.0, 0.4), (0.1, 0.6, 0.0))
+LENGTHS = ((0.0, 20.0, 40.0), (20.0, 0.0, 30.0), (40.0, 30.0, 0.0))
+
+
+def network(node, coupling=None, **speed):
+    return jnm.Network(node(), jnm.Connectome(jnp.array(WEIGHTS), lengths=jnp.array(LENGTHS)), coupling, **speed)
+
 
 MODELS = {
     "MPR": lambda: jnm.MPR(),
@@ -21,6 +31,11 @@ MODELS = {
     "I sends": lambda: jnm.PINGSecondOrder(send=1),
     "three populations": lambda: jnm.NMM2(tau_m=(8.0, 9.0, 10.0), tau_s=2.0, delta=1.0, eta=1.0, C=jnp.eye(3), order=2),
     "own regions": lambda: jnm.PING(IE=jnp.linspace(0.0, 2.0, 3)),
+    "network": lambda: network(partial(jnm.PING, IE=2.0, sigma=0.1), jnm.Linear(gain=10.0)),
+    "network with delays": lambda: network(jnm.ING, jnm.Diffusive(), speed=5.0),
+    "network of different regions": lambda: network(
+        partial(jnm.JansenRit, p=jnp.array([0.1, 0.2, 0.3])), jnm.Sigmoidal()
+    ),
 }
 
 

@@ -43,7 +43,7 @@ def test_fixed_points_in_units_of_tau_m(fixed_points, eta, C, rates, order):
     found = fixed_points(model, states(model, np.geomspace(0.002, 0.5, 12)))
     physical = [float(y.r) * 7.5 for y, _ in found if y.r > 0]
     assert len(physical) == len(rates)
-    np.testing.assert_allclose(physical, rates, rtol=0, atol=1e-7 if C == -20.0 and eta == 5.0 or C == 15.0 else 1e-8)
+    np.testing.assert_allclose(physical, rates, rtol=0, atol=1e-7 if (C == -20.0 and eta == 5.0) or C == 15.0 else 1e-8)
 
 
 def test_fixed_point_of_v(fixed_points):
@@ -58,7 +58,9 @@ def test_gain_of_a_population_through_the_implicit_gradient(x64, eta, slope):
     def rate(eta):
         model = jnm.NMM2(tau_m=1.0, tau_s=1.0, delta=1.0, eta=eta, C=0.0, order=0)
         solver = optx.Newton(rtol=1e-12, atol=1e-12)
-        return optx.root_find(lambda y, _: model.drift(0.0, y, jnm.Drive()), solver, NMM2State(0.5 + 0 * eta, -0.3 + 0 * eta)).value.r
+        return optx.root_find(
+            lambda y, _: model.drift(0.0, y, jnm.Drive()), solver, NMM2State(0.5 + 0 * eta, -0.3 + 0 * eta)
+        ).value.r
 
     assert jax.grad(rate)(jnp.asarray(eta)) == pytest.approx(slope, abs=1e-11)  # row 3
 
@@ -144,7 +146,9 @@ def coupled(IE, eps):
 )
 def test_ping_at_rest(fixed_points, IE, eps, rates, potentials):
     model = coupled(IE, eps)
-    (y, _), *others = [found for found in fixed_points(model, states(model, np.geomspace(0.003, 0.2, 6))) if (found[0].r > 0).all()]
+    (y, _), *others = [
+        found for found in fixed_points(model, states(model, np.geomspace(0.003, 0.2, 6))) if (found[0].r > 0).all()
+    ]
     assert not others
     np.testing.assert_allclose(y.r, rates, rtol=0, atol=1e-9)
     np.testing.assert_allclose(y.v, potentials, rtol=0, atol=1e-9)
@@ -162,7 +166,7 @@ def test_afferents_reach_both_populations_as_the_coupling_of_the_paper(fixed_poi
 )
 def test_hopf_points_of_ping(fixed_points, IE, eps, hertz):
     model = coupled(IE, eps)
-    y, eigenvalues = fixed_points(model, states(model, np.geomspace(0.01, 0.2, 6)))[-1]
+    _, eigenvalues = fixed_points(model, states(model, np.geomspace(0.01, 0.2, 6)))[-1]
     assert max(eigenvalues.real) == pytest.approx(0.0, abs=1e-8)
     assert frequency(eigenvalues) == pytest.approx(hertz, abs=1e-4)
 
@@ -198,8 +202,18 @@ def test_only_receiving_populations_hear_the_others():
     model = jnm.PING(IE=jnp.zeros(3), receive=1)
     np.testing.assert_allclose(change(model, jnm.Drive(synaptic=regions)), [np.zeros(3), regions], rtol=1e-5)
     np.testing.assert_allclose(change(model, jnm.Drive(synaptic=0.1)), [np.zeros(3), np.full(3, 0.1)], rtol=1e-5)
-    np.testing.assert_allclose(change(jnm.PING(IE=jnp.zeros(3)), jnm.Drive(synaptic=regions)), [regions, regions], rtol=1e-5)
+    np.testing.assert_allclose(
+        change(jnm.PING(IE=jnp.zeros(3)), jnm.Drive(synaptic=regions)), [regions, regions], rtol=1e-5
+    )
     np.testing.assert_allclose(change(jnm.PING(receive=(0, 1)), jnm.Drive(synaptic=0.1)), [0.1, 0.1], rtol=1e-5)
+
+
+def test_each_receiving_population_may_hear_others_by_its_own_gain():
+    rows = jnp.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])
+    model = jnm.NMM2(tau_m=8.0, tau_s=2.0, delta=1.0, eta=jnp.zeros((3, 3)), C=jnp.eye(3), receive=(0, 2))
+    heard = change(model, jnm.Drive(synaptic=rows))
+    np.testing.assert_allclose(heard, [rows[0], np.zeros(3), rows[1]], rtol=1e-5)
+    np.testing.assert_allclose(change(model, jnm.Drive(synaptic=rows[:1])), [rows[0], np.zeros(3), rows[0]], rtol=1e-5)
 
 
 def test_a_drive_of_full_rank_speaks_to_each_population():
@@ -268,7 +282,10 @@ def test_noise_is_on_v_or_on_a_rate_that_stays_positive():
         (lambda: jnm.PING(IE=1.0, I=(1.0, 0.0)), r"give one of them"),
         (lambda: jnm.ING(order=3), r"order = 3; synapses are of order 0"),
         (lambda: jnm.ING(order=1.5), r"order = 1.5"),
-        (lambda: jnm.ING(tau_m=-7.5), r"tau_m = -7.5 is outside its domain \(positive\).*membrane time constant, in ms"),
+        (
+            lambda: jnm.ING(tau_m=-7.5),
+            r"tau_m = -7.5 is outside its domain \(positive\).*membrane time constant, in ms",
+        ),
         (lambda: jnm.PING(tau_s=(1.0, -5.0)), r"tau_s = -5 \(1 of 2 elements\)"),
         (lambda: jnm.ING(delta=0.0), r"delta = 0 is outside"),
         (lambda: jnm.ING(eta=jnp.nan), r"eta = nan is outside"),

@@ -1,0 +1,133 @@
+r"""How sure an estimate is: the sandwich of least squares, with the noise of the data and of the simulation in it.
+
+For residuals r with Jacobian J, the loss sum_i c_i |r_i|^2 has the Gauss-Newton matrix H and half the gradient g,
+
+    H = sum_i c_i J_i^T J_i,     g = sum_i c_i J_i^T r_i,     Cov(theta) = H^-1 (S + V) H^-1 + d d^T,     d = -H^-1 g
+
+- S: what another measurement would do to g. Each loss gives it (`gradient_covariance`) at the best point, r + J d.
+- V: what other noise keys would do to g, averaged over the keys used here.
+- d: the step to the best point that is still left. A fit that has not arrived gets a wider interval.
+
+J is itself an average over noisy simulations, and noise in J makes J^T J too large and intervals too narrow. Products of
+J from two DIFFERENT keys have no such bias, so H averages those only.
+
+Pustejovsky JE, Tipton E (2018) Small-sample methods for cluster-robust variance estimation. J Bus Econ Stat 36:672-683,
+for clusters; Bartlett MS (1935) J R Stat Soc 98:536-543, for effective samples.
+"""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, PRNGKeyArray, PyTree
+
+_BLIND = 1e-8
+"""A direction in which the loss is curved less than this, each parameter scaled to curvature 1, is not identified: J in
+float32 is exact to 1e-6 at best, and its errors enter squared; the margin is for what a simulation adds."""
+
+
+class Uncertainty(NamedTuple):
+    """Covariance of the flattened theta; `freedom` of the t distribution; what cannot be told, and how far the best is."""
+
+    covariance: np.ndarray
+    freedom: float
+    blind: list[list[int]]
+    """Groups of parameters that the loss cannot tell apart; a group of one has no influence on it."""
+    remaining: float
+    """The step still left to the best point, in standard deviations of the estimate (the largest over parameters)."""
+
+
+def uncertainty(terms: Any, build: Any, theta: PyTree, keys: PRNGKeyArray) -> Uncertainty:
+    """The uncertainty of `theta` under a weighted sum of losses with residuals, averaged over the noise keys."""
+    parts = [_Linear.over_keys(term, build, theta, keys) for _, term in terms]
+    scales = [weight / part.r.size for (weight, _), part in zip(terms, parts, strict=True)]
+    H = sum(c * part.H for c, part in zip(scales, parts, strict=True))
+    gradients = np.asarray(sum(c * part.gradients for c, part in zip(scales, parts, strict=True)))
+    inverse, blind = _inverse(np.asarray(H))
+    step = -inverse @ gradients.mean(axis=0)
+    scatter = [term.gradient_covariance(part.J, part.r + part.J @ step) for (_, term), part in zip(terms, parts, strict=True)]
+    S = sum(c**2 * s for c, (s, _) in zip(scales, scatter, strict=True))
+    V = np.atleast_2d(np.cov(gradients.T)) / len(gradients)
+    covariance = inverse @ (S + V) @ inverse
+    sd = np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).tiny))
+    remaining = float(np.max(np.abs(step) / sd))
+    return Uncertainty(covariance + np.outer(step, step), min(f for _, f in scatter), blind, remaining)
+
+
+def correlation_time(residuals: np.ndarray) -> float:
+    """1 + 2 sum_k rho_k, in samples, until the autocorrelation (of all channels together) first falls to zero."""
+    n = len(residuals)
+    lagged = np.array([np.sum(residuals[k:] * residuals[: n - k]) for k in range(max(1, n // 2))])
+    rho = lagged[1:] / max(lagged[0], np.finfo(float).tiny)
+    ends = np.flatnonzero(rho <= 0)
+    return float(1 + 2 * np.sum(rho[: ends[0] if ends.size else None]))
+
+
+def jackknife(J: np.ndarray, r: np.ndarray, width: int) -> tuple[np.ndarray, float]:
+    """Covariance of J^T r when samples nearer than `width` (and all channels) are correlated; degrees of freedom.
+
+    Each block of `width` samples is left out in turn, and the scatter of the estimates that remain is counted: with
+    H_b, g_b the block's part of H = J^T J and g, leaving b out moves theta by (H - H_b)^-1 g_b.
+    """
+    n, parameters = len(J), J.shape[-1]
+    blocks = np.array_split(np.arange(n), max(1, n // width))
+    inverse = np.linalg.pinv(np.einsum("ncp,ncq->pq", J, J), hermitian=True, rcond=_BLIND)
+    moved = []
+    for b in blocks:
+        without = np.eye(parameters) - np.einsum("ncp,ncq->pq", J[b], J[b]) @ inverse
+        if np.linalg.cond(without) > 1 / _BLIND:  # this block alone holds up a parameter
+            return np.zeros((parameters, parameters)), 0.0
+        moved.append(np.linalg.solve(without, np.einsum("ncp,nc->p", J[b], r[b])))
+    g = np.array(moved)
+    return (len(g) - 1) / len(g) * g.T @ g, len(g) - 1.0
+
+
+class _Linear(NamedTuple):
+    """A loss around theta: mean residuals and Jacobian over keys, H without the bias of noise in J, half-gradients by key."""
+
+    r: np.ndarray
+    J: np.ndarray
+    H: np.ndarray
+    gradients: np.ndarray
+
+    @classmethod
+    def over_keys(cls, term: Any, build: Any, theta: PyTree, keys: PRNGKeyArray) -> "_Linear":
+        r_sum, J_sum, own, gradients = 0.0, 0.0, 0.0, []
+        for key in keys:
+            r, J = (np.asarray(x, float) for x in _linearise(term, build, theta, key))
+            r_sum, J_sum, own = r_sum + r, J_sum + J, own + np.einsum("ncp,ncq->pq", J, J)
+            gradients.append(np.einsum("ncp,nc->p", J, r))
+        n = len(gradients)
+        r_sum, J_sum = np.asarray(r_sum), np.asarray(J_sum)
+        between = np.einsum("ncp,ncq->pq", J_sum, J_sum) - own
+        return cls(r_sum / n, J_sum / n, between / (n * (n - 1)), np.array(gradients))
+
+
+@eqx.filter_jit
+def _linearise(term: Any, build: Any, theta: PyTree, key: PRNGKeyArray) -> tuple[Array, Array]:
+    """Residuals [sample, channel] and their Jacobian [sample, channel, parameter], some columns at a time."""
+    flat, unravel = ravel_pytree(theta)
+
+    def residuals(x):
+        return term.residuals(build(unravel(x)), key)
+
+    def column(direction):
+        return jax.jvp(residuals, (flat,), (direction,))[1]
+
+    columns = jax.lax.map(column, jnp.eye(flat.size, dtype=flat.dtype), batch_size=8)
+    return residuals(flat), jnp.moveaxis(columns, 0, -1)
+
+
+def _inverse(H: np.ndarray) -> tuple[np.ndarray, list[list[int]]]:
+    """The inverse of H where it is curved, and the groups of parameters along which it is not."""
+    scale = np.sqrt(np.maximum(np.diag(H), 0.0))
+    idle = ~(scale > np.finfo(np.float32).eps * scale.max(initial=0.0))
+    unit = np.where(idle, 0.0, 1 / np.where(idle, 1.0, scale))
+    curvature, directions = np.linalg.eigh(unit[:, None] * H * unit)
+    flat = curvature < _BLIND
+    blind = [np.flatnonzero(np.abs(v) > 0.1).tolist() for v in directions[:, flat].T]
+    kept = directions[:, ~flat] * unit[:, None]
+    return kept / curvature[~flat] @ kept.T, blind

@@ -1,9 +1,27 @@
 """jnm: JAX neural mass models, from spikes to the magnetic field at MEG sensors and back by gradient."""
 
-from jnm import integration as integration, network as network
+from jnm import (
+    datasets as datasets,
+    fitting as fitting,
+    integration as integration,
+    meg as meg,
+    network as network,
+    observe as observe,
+    plot as plot,
+    studies as studies,
+    testing as testing,
+)
+from jnm._describe import describe as describe
 from jnm._model import AbstractModel as AbstractModel, Drive as Drive
 from jnm._param import Interval as Interval, Positive as Positive, Real as Real, at as at, param as param
+from jnm._saving import load as load, save as save
 from jnm._version import __version__ as __version__
+from jnm.fitting import (
+    LogSpectralLoss as LogSpectralLoss,
+    TimeCourseLoss as TimeCourseLoss,
+    fit as fit,
+    free as free,
+)
 from jnm.integration import (
     Constant as Constant,
     Pulse as Pulse,

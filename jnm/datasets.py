@@ -9,8 +9,9 @@ hidden positions,
 saturated above its 90th percentile, the weakest connections left out. S is symmetric, and A = diag(c) S with c chosen
 so that the row strengths are log-normal: exact detailed balance, hence a real spectrum, as in the human average of Deco
 et al. (2017). The constants were fitted to that average's statistics (`statistics`; shared/spec/brain-network.md 4); no
-weight of it is stored here. What stays apart from it: 17 eigenvalues above 0.1 instead of 20, and weights that follow
-distance more closely (correlation -0.66 instead of -0.56).
+weight of it is stored here. Misfits that remain: 16 or 17 eigenvalues above 0.1 instead of 20 (more of them cost a
+smallest eigenvalue near -0.35 instead of -0.26), and weights that follow distance more closely (correlation -0.66
+instead of -0.56).
 """
 
 import os

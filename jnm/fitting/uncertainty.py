@@ -11,8 +11,8 @@ For residuals r with Jacobian J, the loss sum_i c_i |r_i|^2 has the Gauss-Newton
 J is itself an average over noisy simulations, and noise in J makes J^T J too large and intervals too narrow. Products of
 J from two DIFFERENT keys have no such bias, so H averages those only.
 
-Pustejovsky JE, Tipton E (2018) Small-sample methods for cluster-robust variance estimation. J Bus Econ Stat 36:672-683,
-for clusters; Bartlett MS (1935) J R Stat Soc 98:536-543, for effective samples.
+White H (1982) Maximum likelihood estimation of misspecified models. Econometrica 50:1-25, for the sandwich; Bartlett MS
+(1935) Some aspects of the time-correlation problem. J R Stat Soc 98:536-543, for effective samples.
 """
 
 from typing import Any, NamedTuple
@@ -66,23 +66,22 @@ def correlation_time(residuals: np.ndarray) -> float:
     return float(1 + 2 * np.sum(rho[: ends[0] if ends.size else None]))
 
 
-def jackknife(J: np.ndarray, r: np.ndarray, width: int) -> tuple[np.ndarray, float]:
-    """Covariance of J^T r when samples nearer than `width` (and all channels) are correlated; degrees of freedom.
+def separable(J: np.ndarray, r: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, float]:
+    """Covariance of J^T r for noise correlated by `along` over samples and in any way over channels; degrees of freedom.
 
-    Each block of `width` samples is left out in turn, and the scatter of the estimates that remain is counted: with
-    H_b, g_b the block's part of H = J^T J and g, leaving b out moves theta by (H - H_b)^-1 g_b.
+        S = sum_st along_|s-t| J_s^T R J_t,    R = r^T r / n over channels, N / (N - parameters) larger: N effective data
+
+    R comes from the residuals, so what the model misses widens the intervals too. N = (n / sum_k along_|k|) m, with
+    m = (tr R)^2 / tr R^2 the number of channels that the correlated ones are worth.
     """
-    n, parameters = len(J), J.shape[-1]
-    blocks = np.array_split(np.arange(n), max(1, n // width))
-    inverse = np.linalg.pinv(np.einsum("ncp,ncq->pq", J, J), hermitian=True, rcond=_BLIND)
-    moved = []
-    for b in blocks:
-        without = np.eye(parameters) - np.einsum("ncp,ncq->pq", J[b], J[b]) @ inverse
-        if np.linalg.cond(without) > 1 / _BLIND:  # this block alone holds up a parameter
-            return np.zeros((parameters, parameters)), 0.0
-        moved.append(np.linalg.solve(without, np.einsum("ncp,nc->p", J[b], r[b])))
-    g = np.array(moved)
-    return (len(g) - 1) / len(g) * g.T @ g, len(g) - 1.0
+    n, lags = len(J), along[: len(J)]
+    R = r.T @ r / n
+    data = n / (2 * np.sum(lags) - 1) * np.trace(R) ** 2 / max(np.sum(R**2), np.finfo(float).tiny)
+    freedom = float(data - J.shape[-1])
+    JR = np.einsum("ncp,cd->ndp", J, R)
+    products = [c * np.einsum("ncp,ncq->pq", JR[: n - k], J[k:]) for k, c in enumerate(lags)]
+    S = products[0] + sum(x + x.T for x in products[1:])
+    return S * data / max(freedom, 1.0), freedom
 
 
 class _Linear(NamedTuple):
@@ -122,12 +121,14 @@ def _linearise(term: Any, build: Any, theta: PyTree, key: PRNGKeyArray) -> tuple
 
 
 def _inverse(H: np.ndarray) -> tuple[np.ndarray, list[list[int]]]:
-    """The inverse of H where it is curved, and the groups of parameters along which it is not."""
+    """The inverse of H where it is curved (zero elsewhere), and the groups of parameters along which it is not."""
     scale = np.sqrt(np.maximum(np.diag(H), 0.0))
-    idle = ~(scale > np.finfo(np.float32).eps * scale.max(initial=0.0))
-    unit = np.where(idle, 0.0, 1 / np.where(idle, 1.0, scale))
-    curvature, directions = np.linalg.eigh(unit[:, None] * H * unit)
+    seen = scale > np.finfo(np.float32).eps * scale.max(initial=0.0)
+    active, unit = np.flatnonzero(seen), 1 / scale[seen]
+    curvature, directions = np.linalg.eigh(unit[:, None] * H[np.ix_(active, active)] * unit)
     flat = curvature < _BLIND
-    blind = [np.flatnonzero(np.abs(v) > 0.1).tolist() for v in directions[:, flat].T]
+    alike = [active[np.abs(v) > 0.1].tolist() for v in directions[:, flat].T]
     kept = directions[:, ~flat] * unit[:, None]
-    return kept / curvature[~flat] @ kept.T, blind
+    inverse = np.zeros_like(H)
+    inverse[np.ix_(active, active)] = kept / curvature[~flat] @ kept.T
+    return inverse, [[int(i)] for i in np.flatnonzero(~seen)] + alike

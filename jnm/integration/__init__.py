@@ -1,8 +1,12 @@
 """From a model to a solution: noise, stimuli, the loop, reductions, records."""
 
+from jnm.integration.clock import Time as Time
 from jnm.integration.noise import StepNoise as StepNoise, White as White
+from jnm.integration.record import Record as Record
 from jnm.integration.reduction import (
+    Moments as Moments,
     Reduction as Reduction,
+    Spectrum as Spectrum,
     running_covariance as running_covariance,
     running_welch as running_welch,
 )
@@ -14,5 +18,4 @@ from jnm.integration.stimulus import (
     Pulse as Pulse,
     Sampled as Sampled,
     Sine as Sine,
-    Time as Time,
 )

@@ -13,8 +13,8 @@ from jnm._model import State
 class Reduction(NamedTuple):
     """A statistic of the saved states, folded one state at a time.
 
-    `init(y0)` makes the accumulator, `update(folded, t, y)` takes in one state, `finish(folded)` gives the result, which
-    `simulate` returns as `Solution.ys`.
+    `init(y0)` makes the accumulator, `update(folded, t, y)` takes in one state, `finish(folded)` gives the result,
+    which `simulate` returns as `Solution.ys`. One that counts on a sampling interval says so in `dt` (ms).
 
         >>> largest = jnm.Reduction(lambda y: y.r, lambda m, t, y: jnp.maximum(m, y.r), lambda m: m)
     """
@@ -22,6 +22,7 @@ class Reduction(NamedTuple):
     init: Callable[[State], Any]
     update: Callable[[Any, Array, State], Any]
     finish: Callable[[Any], Any]
+    dt: float | None = None
 
 
 class Moments(NamedTuple):
@@ -33,10 +34,17 @@ class Moments(NamedTuple):
 
 
 def running_covariance(observe: Callable[[State], Array]) -> Reduction:
-    """Mean and covariance of `observe(y)`, a vector, by Welford's update; the result is a `Moments`."""
+    """Mean and covariance of `observe(y)`, a vector, by Welford's update; the result is a `Moments`.
+
+        >>> sol = jnm.simulate(net, 10_000.0, 0.1, key=key, save=running_covariance(lambda y: y.r[0]), discard=500.0)
+
+    Raises `ValueError` when `observe` gives anything but a vector.
+    """
 
     def init(y):
         x = jnp.zeros_like(observe(y))
+        if x.ndim != 1:
+            raise ValueError(f"running_covariance: observe gives shape {list(x.shape)}; wanted a vector, [variable].")
         return x, jnp.zeros((x.size, x.size), x.dtype), jnp.zeros((), jnp.int32)
 
     def update(folded, t, y):
@@ -62,10 +70,14 @@ class Spectrum(NamedTuple):
 
 
 def running_welch(observe: Callable[[State], Array], dt: float, segment: int) -> Reduction:
-    """Welch's spectrum of `observe(y)`, sampled every `dt` ms, from Hann segments of `segment` samples, half overlapping.
+    """Welch's spectrum of `observe(y)`, saved every `dt` ms, from Hann segments of `segment` samples, half overlapping.
+
+        >>> spectrum = running_welch(lambda y: y.v, dt=1.0, segment=1024)
+        >>> sol = jnm.simulate(net, 10_000.0, 0.1, key=key, save_every=1.0, save=spectrum)
 
     Equal to `scipy.signal.welch(x, 1000 / dt, nperseg=segment)` over the same samples (constant detrending). Raises
-    `ValueError` for a segment that is not an even number of at least 8 samples.
+    `ValueError` for a segment that is not an even number of at least 8 samples, and in `simulate` when `save_every` is
+    not `dt`.
     """
     if segment < 8 or segment % 2:
         raise ValueError(f"running_welch: segment = {segment} samples; wanted an even number, at least 8.")
@@ -80,18 +92,21 @@ def running_welch(observe: Callable[[State], Array], dt: float, segment: int) ->
         kept = jnp.asarray(kept).at[count % segment].set(observe(y))
         count = count + 1
         full = (count >= segment) & (count % (segment // 2) == 0)
-        return kept, total + jax.lax.cond(full, lambda k: power(jnp.roll(k, -count, axis=0)), lambda k: 0 * total, kept), count
-
-    def power(kept):
-        window = (0.5 - 0.5 * jnp.cos(2 * jnp.pi * jnp.arange(segment) / segment)).astype(kept.dtype)
-        tapered = (kept - kept.mean(axis=0, keepdims=True)) * window.reshape(-1, *(1,) * (kept.ndim - 1))
-        sided = jnp.full(segment // 2 + 1, 2.0).at[jnp.array([0, -1])].set(1.0).astype(kept.dtype)
-        density = jnp.abs(jnp.fft.rfft(tapered, axis=0)) ** 2 / (jnp.sum(window**2) * 1000.0 / dt)
-        return density * sided.reshape(-1, *(1,) * (kept.ndim - 1))
+        new = jax.lax.cond(full, lambda k: _power(jnp.roll(k, -count, axis=0), dt), lambda k: 0 * total, kept)
+        return kept, total + new, count
 
     def finish(folded):
         _, total, count = folded
         segments = jnp.maximum(count // (segment // 2) - 1, 0)
         return Spectrum(jnp.fft.rfftfreq(segment, dt * 1e-3), total / jnp.maximum(segments, 1), segments)
 
-    return Reduction(init, update, finish)
+    return Reduction(init, update, finish, dt)
+
+
+def _power(samples: Array, dt: float) -> Array:
+    """One-sided density per Hz of one segment, time first: mean removed, Hann window."""
+    length, lead = samples.shape[0], (-1, *(1,) * (samples.ndim - 1))
+    window = (0.5 - 0.5 * jnp.cos(2 * jnp.pi * jnp.arange(length) / length)).astype(samples.dtype)
+    tapered = (samples - samples.mean(axis=0, keepdims=True)) * window.reshape(lead)
+    sided = jnp.full(length // 2 + 1, 2.0, samples.dtype).at[jnp.array([0, -1])].set(1.0)
+    return jnp.abs(jnp.fft.rfft(tapered, axis=0)) ** 2 * sided.reshape(lead) / (jnp.sum(window**2) * 1000.0 / dt)

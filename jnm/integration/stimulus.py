@@ -1,59 +1,24 @@
-"""Stimuli: what drives a model from outside, as functions of a time that float32 does not spoil.
-
-A clock that adds dt in float32 loses a step in 200,000, and float32 itself resolves only 0.06 ms at 600 s. `Time` is
-therefore a pair of floats whose sum is exact to about 1e-5 ms over hours; a stimulus subtracts its onset from it first.
-"""
+"""Stimuli: what drives a model from outside, as functions of time that stay right in float32 (see `clock`)."""
 
 import abc
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from jnm._model import Drive
-from jnm._param import Positive, param
+from jnm._param import Positive, check_domains, param, share
+from jnm.integration.clock import Time, add, as_time, fraction_of_product, product
 
+Stimulus = Callable[[Any], Drive]
 
-class Time(NamedTuple):
-    """A time in ms as the unevaluated sum of a large and a small float."""
-
-    large: Array | float
-    small: Array | float = 0.0
-
-    def __sub__(self, other: Array | float) -> Array:  # exact when the two are close, which is where it matters
-        return (self.large - other) + self.small
-
-    def __float__(self) -> float:
-        return float(self.large) + float(self.small)
-
-
-def product(step: Int[Array, ""], factor: float, dtype: np.dtype) -> Time:
-    """step * factor to far better than float32: the integer in digits of 11 bits, the factor in pieces of 12."""
-    pieces, rest = [], factor
-    for _ in range(2):
-        scale = 2.0 ** (np.floor(np.log2(abs(rest))) - 11) if rest else 1.0
-        pieces.append(np.floor(rest / scale) * scale)
-        rest -= pieces[-1]
-    digits = [((step >> shift) & mask, 2.0**shift) for shift, mask in ((22, -1), (11, 2047), (0, 2047))]
-    large, small = jnp.zeros((), dtype), jnp.zeros((), dtype)
-    for piece in (*pieces, rest):
-        for digit, weight in digits:
-            large, error = _two_sum(large, digit.astype(dtype) * jnp.asarray(piece * weight, dtype))
-            small = small + error
-    return Time(large, small)
-
-
-def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
-    """a + b and its rounding error (Knuth)."""
-    total = a + b
-    b_seen = total - a
-    return total, (a - (total - b_seen)) + (b - b_seen)
+_EDGE = 1e-5  # ms: an edge this close to a moment is at that moment; above the rounding of a Time, below any step
 
 
 class AbstractStimulus(eqx.Module):
-    """A current (default) or synaptic input as a function of time; call it with a float in ms or a `Time`.
+    """A current (default) or synaptic input as a function of time; call it with a time in ms.
 
     Amplitudes have the state's full rank ([population, region]), or one axis less and are shared by the populations, or
     are scalars. `into="synaptic"` lets them enter like a synapse, in 1/ms.
@@ -66,12 +31,15 @@ class AbstractStimulus(eqx.Module):
         """The input at time t."""
 
     def __call__(self, t: Time | Array | float) -> Drive:
-        moment = t if isinstance(t, Time) else Time(t)
-        return Drive(**{self.into: self.value(moment)})
+        value = self.value(t if isinstance(t, Time) else Time(jnp.asarray(t, float)))
+        return Drive(synaptic=value) if self.into == "synaptic" else Drive(current=value)
 
     def __check_init__(self):
         if self.into not in ("current", "synaptic"):
-            raise ValueError(f"{type(self).__name__}: into = {self.into!r}; an input enters as 'current' or 'synaptic'.")
+            raise ValueError(
+                f"{type(self).__name__}: into = {self.into!r}; an input enters as 'current' or 'synaptic'."
+            )
+        check_domains(self)
 
 
 class Constant(AbstractStimulus):
@@ -85,16 +53,22 @@ class Constant(AbstractStimulus):
 
 
 class Pulse(AbstractStimulus):
-    """A rectangular pulse: `amplitude` from `onset` for `duration` ms, nothing before and after."""
+    """A rectangular pulse: `amplitude` from `onset` for `duration` ms, nothing before and after.
 
-    onset: Float[Array, "..."] = param(unit="ms", doc="start of the pulse")
+        >>> click = jnm.Pulse(onset=100.0, duration=5.0, amplitude=2.0)
+
+    An edge on the grid of steps is exact: a step that ends there does not see what begins there.
+    """
+
+    onset: Time = eqx.field(converter=as_time)
     duration: Float[Array, "..."] = param(unit="ms", domain=Positive(), doc="length of the pulse")
     amplitude: Float[Array, "..."] = param(1.0, doc="input during the pulse")
     into: Literal["current", "synaptic"] = eqx.field(default="current", static=True)
 
     def value(self, t):
-        since = t - self.onset
-        return jnp.where((since >= 0) & (since < self.duration), self.amplitude, jnp.zeros_like(self.amplitude))
+        since = (t - self.onset) + jnp.where(t.ending, -_EDGE, _EDGE)
+        on = share((since >= 0) & (since < self.duration), self.amplitude.ndim)
+        return jnp.where(on, self.amplitude, jnp.zeros_like(self.amplitude))
 
 
 class Sine(AbstractStimulus):
@@ -106,9 +80,11 @@ class Sine(AbstractStimulus):
     into: Literal["current", "synaptic"] = eqx.field(default="current", static=True)
 
     def value(self, t):
-        cycles = self.frequency * 1e-3 * t.large
-        angle = 2 * jnp.pi * (cycles - jnp.floor(cycles) + self.frequency * 1e-3 * t.small)
-        return self.amplitude * jnp.sin(angle + self.phase)
+        seconds = jnp.floor(jnp.asarray(t.large) * 1e-3)  # whole ones, which a float multiplies without a rounded unit
+        rest = (t.large - 1000 * seconds) + t.small
+        cycles = fraction_of_product(self.frequency, seconds) + self.frequency * (1e-3 * rest)
+        wave = jnp.sin(2 * jnp.pi * cycles + self.phase)
+        return self.amplitude * share(wave, self.amplitude.ndim)
 
 
 class Sampled(AbstractStimulus):
@@ -125,12 +101,26 @@ class Sampled(AbstractStimulus):
     def __check_init__(self):
         if not self.dt > 0:
             raise ValueError(f"Sampled: dt = {self.dt} ms; the sampling interval must be positive.")
+        if self.values.ndim == 0 or self.values.shape[0] == 0:
+            raise ValueError(
+                f"Sampled: values has shape {list(self.values.shape)}; give [time, ...], one value or more."
+            )
 
     def value(self, t):
-        index = jnp.floor((t.large - self.start) / self.dt).astype(jnp.int32)
-        sampled = product(index, self.dt, self.values.dtype)  # in float32, index * dt alone is wrong by a sample after minutes
-        fraction = (((t.large - self.start) - sampled.large) + (t.small - sampled.small)) / self.dt
+        since = t - as_time(self.start)
+        index = jnp.floor(since / self.dt).astype(jnp.int32)
+        # index * dt in float32 is wrong by a sample after minutes; the index itself may be one off, which is mended.
+        fraction = (t - add(as_time(self.start), product(index, self.dt, since.dtype))) / self.dt
         index, fraction = index + jnp.floor(fraction).astype(jnp.int32), fraction - jnp.floor(fraction)
-        last = self.values.shape[0] - 1
-        before, after = (jnp.clip(index + k, 0, last) for k in (0, 1))
-        return self.values[before] + fraction * (self.values[after] - self.values[before])
+        before, after = (self.values[jnp.clip(index + k, 0, self.values.shape[0] - 1)] for k in (0, 1))
+        return before + fraction * (after - before)
+
+
+def drive_at(stimulus: Stimulus, t: Time) -> Drive:
+    """The drive of a stimulus: jnm's own see a `Time`, any other function of time a float in ms."""
+    drive = stimulus(t if isinstance(stimulus, AbstractStimulus) else t.value)
+    if not isinstance(drive, Drive):
+        raise ValueError(
+            f"The stimulus returned a {type(drive).__name__}; a function of t gives jnm.Drive(current=...)."
+        )
+    return drive

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -112,8 +113,8 @@ class Connectome(eqx.Module):
         parts = formats.read(path)
         if lengths is not None:
             parts["lengths"] = formats.read(lengths)["weights"]
-        unknown = "unknown" if "centres" in parts or "orientations" in parts else "head"
-        parts["frame"] = frame or parts.get("frame") or unknown
+        placed = "centres" in parts or "orientations" in parts
+        parts["frame"] = frame or parts.get("frame", "unknown" if placed else "head")
         parts["source"] = source or parts.get("source", "")
         parts["citation"] = citation or parts.get("citation", "")
         return cls(**parts)
@@ -145,8 +146,8 @@ class Connectome(eqx.Module):
         if not 1 < extent < 1000:
             raise ValueError(f"centres span {extent:g} mm; wanted finite positions in a head (metres: times 1000).")
         weights = datasets.latent_weights(points, np.random.default_rng(seed))
-        source = "synthetic, from centres (Connectome.from_centres)"
-        return cls(weights, datasets.tract_lengths(points), points, orientations, labels, frame=frame, source=source)
+        lengths, source = datasets.tract_lengths(points), "synthetic, from centres (Connectome.from_centres)"
+        return cls(weights, lengths, points, orientations, labels, frame=frame, source=source)
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write everything to .npz, or weights and labels to .csv.
@@ -296,7 +297,7 @@ class Connectome(eqx.Module):
         )
 
     def __repr__(self) -> str:
-        if not eqx.is_array(self.weights) or _traced(self.weights) or self.weights.ndim != 2:
+        if not eqx.is_array(self.weights) or isinstance(self.weights, Tracer) or self.weights.ndim != 2:
             return f"Connectome(weights={self.weights})"  # inside a transformation, or a tree of other things
         facts = [f"{self.n_regions} regions", f"density {self.density:.3g}"]
         if loops := int(np.count_nonzero(np.diagonal(self.weights))):
@@ -318,18 +319,16 @@ def _some(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(repr(name) for name in names[:most]) + more
 
 
-def _traced(value: Any) -> bool:
-    return isinstance(value, Tracer)
-
-
 def _floats(name: str, value: Any) -> Float[Array, "..."]:
+    traced = any(isinstance(leaf, Array) for leaf in jax.tree.leaves(value))
     try:
-        array = jnp.asarray(value)
-        if jnp.iscomplexobj(array):
-            raise TypeError("complex numbers")
-        return array.astype(float)
+        array = jnp.asarray(value) if traced else np.asarray(value)  # a list may hold traced numbers, or text
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be an array of real numbers; got {type(value).__name__} ({error}).") from error
+    if not any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
+        raise ValueError(f"{name} must be an array of real numbers; got {type(value).__name__} of {array.dtype}.")
+    with np.errstate(over="ignore"):  # what overflows in single precision is found to be infinite, and reported
+        return jnp.asarray(array, dtype=float)
 
 
 def _check_shapes(connectome: Connectome) -> None:
@@ -358,7 +357,7 @@ def _checked_labels(labels: Iterable[str], n_regions: int) -> tuple[str, ...]:
 def _check_values(connectome: Connectome) -> None:
     def refuse(name: str, wrong: Callable[[np.ndarray], np.ndarray], mend: str) -> None:
         value = getattr(connectome, name)
-        if value is None or _traced(value):
+        if value is None or isinstance(value, Tracer):
             return
         bad = np.argwhere(wrong(np.asarray(value)))
         if len(bad):
@@ -382,7 +381,7 @@ def _check_values(connectome: Connectome) -> None:
 
 
 def _check_scale(how: str, scale: Array, labels: tuple[str, ...]) -> None:
-    if _traced(scale) or np.all(np.asarray(scale) > 0):
+    if isinstance(scale, Tracer) or np.all(np.asarray(scale) > 0):
         return
     if how != "rows":
         raise ValueError(f"normalised({how!r}): the scale is 0, because the weights are zero or only feed forward.")
@@ -396,7 +395,7 @@ def _check_scale(how: str, scale: Array, labels: tuple[str, ...]) -> None:
 
 def _spectral_radius(weights: Float[Array, "to from"]) -> Float[Array, ""]:
     """In double precision where the values are known; traced, and so differentiable, through JAX."""
-    if _traced(weights):
+    if isinstance(weights, Tracer):
         return jnp.max(jnp.abs(jnp.linalg.eigvals(weights)), axis=-1, keepdims=True)[..., None]
     values = np.linalg.eigvals(np.asarray(weights, dtype=float))
     return jnp.asarray(np.max(np.abs(values), axis=-1, keepdims=True)[..., None], dtype=weights.dtype)

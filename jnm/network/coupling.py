@@ -8,7 +8,6 @@ import abc
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jnm._param import Positive, lift, param

@@ -1,4 +1,4 @@
-r"""Delays: what other regions sent a while ago, read once per block of steps.
+r"""Delays: what other regions sent a while ago, read once per stretch of steps.
 
 With the shortest delay at least K steps, all that arrives during the next K steps is already known. The loop therefore
 keeps the outputs of all regions in a buffer [region, time] and reads, for each edge, one contiguous slice per K steps;
@@ -9,6 +9,7 @@ one step interpolates between the start of the step and its current stage, which
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -28,12 +29,14 @@ class Edges:
     to: np.ndarray
     source: np.ndarray
 
+    def _bytes(self) -> tuple[bytes, ...]:
+        return tuple(x.tobytes() for x in (self.lengths, self.to, self.source))
+
     def __hash__(self):
-        return hash((self.lengths.tobytes(), self.to.tobytes(), self.source.tobytes()))
+        return hash(self._bytes())
 
     def __eq__(self, other):
-        mine, others = ((e.lengths, e.to, e.source) for e in (self, other)) if isinstance(other, Edges) else ((0,), (1,))
-        return all(np.array_equal(a, b) for a, b in zip(mine, others, strict=True))
+        return isinstance(other, Edges) and self._bytes() == other._bytes()
 
 
 class Delays(eqx.Module):
@@ -47,7 +50,15 @@ class Delays(eqx.Module):
     slow: tuple[tuple[int, ...], tuple[int, ...]] = eqx.field(static=True)  # (to, from) of the slow edges
 
     @classmethod
-    def plan(cls, edges: Edges, steps, weights, fastest: float, slowest: float, dt: float) -> "Delays":
+    def plan(
+        cls,
+        edges: Edges,
+        steps: Float[Array, "to from"],
+        weights: Float[Array, "to from"],
+        fastest: float,
+        slowest: float,
+        dt: float,
+    ) -> "Delays":
         """Choose K for edges of at least length / (fastest dt) and at most length / (slowest dt) steps."""
         least, most = edges.lengths / (fastest * dt), edges.lengths / (slowest * dt)
         block = _cheapest_block(least)
@@ -57,80 +68,84 @@ class Delays(eqx.Module):
         pairs = (tuple(edges.to[slow].tolist()), tuple(edges.source[slow].tolist()))
         return cls(steps, weights, block, max(history, window), window, pairs)
 
-    def start(self, output: Float[Array, " region"], history: Array | None) -> Float[Array, "region time"]:
-        """The past before the first step, the present in the last column; constant unless `history` [time, region] is given."""
+    def start(self, output: Float[Array, " region"], history: Any | None) -> Float[Array, "region time"]:
+        """The past before the first step, the present in the last column; constant unless `history` is given.
+
+        `history` [time, region] is one output a step of dt. Raises `ValueError` where it is too short.
+        """
         columns = self.history + 1
         if history is None:
             return jnp.repeat(output[:, None], columns, axis=1)
-        if history.ndim != 2 or history.shape[0] < columns or history.shape[1] != output.shape[0]:
+        shape = jnp.shape(history)
+        if len(shape) != 2 or shape[0] < columns or shape[1] != output.shape[0]:
             raise ValueError(
-                f"history has shape {history.shape}; the delays reach back {self.history} steps, so give outputs at "
-                f"{columns} or more steps of dt, the last one at the start: [time >= {columns}, region = {output.shape[0]}]."
+                f"history has shape {list(shape)}; the delays reach back {self.history} steps, so give outputs at "
+                f"{columns} or more steps of dt, the last one at the start: [time >= {columns}, "
+                f"region = {output.shape[0]}]."
             )
-        return jnp.asarray(history[-columns:].T, output.dtype)
+        return jnp.asarray(history, output.dtype)[-columns:].T
 
     def within(self) -> Array:
         """Whether all delays lie inside what the plan was made for."""
-        used = self.weights != 0
-        slow = jnp.zeros(self.weights.shape, bool).at[tuple(map(np.array, self.slow))].set(True) if self.slow[0] else False
-        longest = jnp.where(slow, self.window - 1, self.history)
-        shortest = jnp.where(slow, 0, self.block)
-        slack = 1e-4 * self.steps + 1e-4
+        slow = self._is_slow()
+        longest = np.where(slow, self.window - 1, self.history)
+        shortest = np.where(slow, 0, self.block)
+        slack = 1e-4 * self.steps + 1e-4  # the rounding of float32
         fits = (self.steps + slack >= shortest) & (self.steps - slack <= longest)
-        return jnp.all(fits | ~used)
+        return jnp.all(fits | (self.weights == 0))
 
-    def read(self, past: Float[Array, "region time"], column: Array | int, block: int) -> Float[Array, "block+1 region"]:
-        """The weighted sums that arrive at `column`, ..., `column + block` through all edges but the slow ones."""
-        weights = self.weights if not self.slow[0] else self.weights.at[tuple(map(np.array, self.slow))].set(0.0)
-        position = column - self.steps
-        after = jnp.clip(jnp.ceil(position), 1, past.shape[1] - block - 1)  # never a column not yet known
-        share = after - position
+    def read(
+        self, past: Float[Array, "region time"], column: Array | int, length: int
+    ) -> Float[Array, "{length}+1 region"]:
+        """The weighted sums that arrive at `column`, ..., `column + length` through all edges but the slow ones."""
+        lag = jnp.clip(self.steps, self.block, self.history - 1)  # never a column not yet known
+        whole = jnp.floor(lag)
+        older = (lag - whole)[..., None]
 
         def slices(source, start):
-            return jax.lax.dynamic_slice(source, (start,), (block + 2,))
+            return jax.lax.dynamic_slice(source, (start,), (length + 2,))
 
-        edges = jax.vmap(jax.vmap(slices), in_axes=(None, 0))(past, after.astype(jnp.int32) - 1)
-        ends = jnp.stack([weights * share, weights * (1 - share)], axis=1)
-        sums = jnp.einsum("iej,ijk->iek", ends, edges)  # one product for both ends of the interpolation
-        return (sums[:, 0, :-1] + sums[:, 1, 1:]).T
-
-    def recent(self, past: Float[Array, "region time"], column: Array | int, block: int) -> Array | None:
-        """What slow edges may reach during a block that starts at `column`, [time, region]; None without slow edges."""
-        if not self.slow[0]:
-            return None
-        known = jax.lax.dynamic_slice_in_dim(past, column - self.window + 1, self.window, axis=1).T
-        return jnp.concatenate([known, jnp.zeros((block, known.shape[1]), known.dtype)])
-
-    def remember(self, recent: Array | None, k: Array, sent: Float[Array, " region"]) -> Array | None:
-        """`recent` with the outputs at the end of step k of the block."""
-        return None if recent is None else recent.at[self.window + k].set(sent)
+        starts = column - 1 - whole.astype(jnp.int32)
+        edges = jax.vmap(jax.vmap(slices), in_axes=(None, 0))(past, starts)
+        weights = jnp.where(self._is_slow(), 0.0, self.weights)[..., None]
+        return jnp.sum(weights * (older * edges[..., :-1] + (1 - older) * edges[..., 1:]), axis=1).T
 
     def arrival(
-        self, known: Float[Array, "2 region"], recent: Array | None, k: Array, theta: Array | float
+        self, known: Float[Array, "2 region"], recent: Float[Array, "time region"], row: Array, theta: Any
     ) -> Callable[[Array], Array]:
-        """Weighted sums at a stage, a fraction `theta` into step k of a block, as a function of the outputs at the stage."""
+        """Weighted sums at a stage, a fraction `theta` into the step that starts at `recent[row]`.
+
+        `known` has what `read` gave for both ends of the step; the answer is a function of the outputs at the stage.
+        """
         blockwise = (1 - theta) * known[0] + theta * known[1]
-        if recent is None:
+        if not self.slow[0]:
             return lambda stage: blockwise
-        row = self.window - 1 + k
-        now = recent[row]
-        to, source = map(np.array, self.slow)
-        delay, weight = self.steps[to, source], self.weights[to, source]
+        to, source = self._slow_pairs()
+        delay, weight, now = self.steps[to, source], self.weights[to, source], recent[row, source]
 
-        def past(position):
-            before = jnp.clip(jnp.floor(position), 0, recent.shape[0] - 2).astype(jnp.int32)
-            fraction = position - before
-            return (1 - fraction) * recent[before, source] + fraction * recent[before + 1, source]
+        def before(lag):
+            whole = jnp.clip(jnp.floor(lag), 0, self.window - 2)
+            index = row - whole.astype(jnp.int32)
+            older = lag - whole
+            return (1 - older) * recent[index, source] + older * recent[index - 1, source]
 
-        whole = (1 - theta) * past(row - delay) + theta * past(jnp.minimum(row + 1 - delay, row))
-        inside = past(jnp.minimum(row + theta - delay, row))  # a delay below one step, still before this step
-        passed = jnp.clip((theta - delay) / jnp.maximum(theta, 1e-9), 0.0, 1.0)
+        long = (1 - theta) * before(delay) + theta * before(delay - 1)
+        short = before(jnp.maximum(delay - theta, 0.0))  # a delay below one step: what it reaches before this step
+        passed = jnp.clip((theta - delay) / jnp.maximum(theta, 1e-9), 0.0, 1.0)  # and how far into the step
 
         def sums(stage):
-            short = inside + passed * (stage[source] - now[source])
-            return blockwise + jax.ops.segment_sum(weight * jnp.where(delay >= 1, whole, short), to, now.shape[0])
+            arrived = jnp.where(delay >= 1, long, short + passed * (stage[source] - now))
+            return blockwise + jax.ops.segment_sum(weight * arrived, to, stage.shape[0])
 
         return sums
+
+    def _slow_pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.array(self.slow[0], int), np.array(self.slow[1], int)
+
+    def _is_slow(self) -> np.ndarray:
+        slow = np.zeros(self.weights.shape, bool)
+        slow[self._slow_pairs()] = True
+        return slow
 
 
 def _cheapest_block(least: np.ndarray) -> int:

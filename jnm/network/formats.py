@@ -13,8 +13,6 @@ unpickled. `read` returns the arguments of `Connectome`, which then checks the v
 
 import csv
 import os
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,8 +30,8 @@ NPZ_KEYS = {
     "source": ("source",),
     "citation": ("citation",),
 }
+KNOWN_KEYS = {key for keys in NPZ_KEYS.values() for key in keys}
 TEXTS = {"frame", "source", "citation"}
-BROKEN = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError)
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": None}  # None: any white space
 MOST_REGIONS = 30_000  # a dense matrix of more does not fit into memory: a number above is a slip in the file
 
@@ -209,18 +207,19 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
-    archive = _loaded(path)
-    if isinstance(archive, np.ndarray):
+    arrays = _loaded(path)
+    if isinstance(arrays, np.ndarray):
         raise ValueError(f"{path} holds a single array; give it the suffix .npy.")
-    with archive:
-        found = {name: key for name, keys in NPZ_KEYS.items() for key in keys if key in archive.files}
-        if "weights" not in found:
-            raise ValueError(f"{path} has no array 'weights'; it has {', '.join(archive.files) or 'nothing'}.")
-        parts = {name: _loaded(path, archive, key) for name, key in found.items()}
+    found = {name: key for name, keys in NPZ_KEYS.items() for key in keys if key in arrays}
+    if "weights" not in found:
+        raise ValueError(f"{path} has no array 'weights'; it has {', '.join(arrays) or 'nothing'}.")
+    parts = {name: arrays[key] for name, key in found.items()}
     for name in TEXTS & parts.keys():
-        parts[name] = _text(parts[name])
+        if parts[name].size != 1:
+            raise ValueError(f"{path}, array {name!r}: shape {parts[name].shape} came; wanted a single text.")
+        parts[name] = _text(parts[name].item())
     if "labels" in parts:
-        parts["labels"] = [_text(label) for label in np.ravel(parts["labels"])]
+        parts["labels"] = [_text(label) for label in np.ravel(parts["labels"]).tolist()]
     return parts
 
 
@@ -231,20 +230,27 @@ def _read_npy(path: Path) -> dict[str, Any]:
     return {"weights": array}
 
 
-def _text(value: Any) -> str:
-    item = np.asarray(value).item()
-    return item.decode() if isinstance(item, bytes) else str(item)
+def _text(item: Any) -> str:
+    return item.decode(errors="replace") if isinstance(item, bytes) else str(item)
 
 
-def _loaded(path: Path, archive: Any = None, key: str = "") -> Any:
-    """The file, or one array of it; says what is wrong with a broken archive or an array only pickle could read."""
+def _loaded(path: Path) -> np.ndarray | dict[str, Any]:
+    """The array of a .npy, or the arrays of a .npz by key: None for those that are of no use to a connectome."""
+    key = ""
     try:
-        return np.load(path, allow_pickle=False) if archive is None else archive[key]
-    except BROKEN as error:
+        with path.open("rb") as file:
+            content = np.load(file, allow_pickle=False)
+            if isinstance(content, np.ndarray):
+                return content
+            arrays = dict.fromkeys(content.files)
+            for key in KNOWN_KEYS.intersection(arrays):
+                arrays[key] = content[key]
+            return arrays
+    except Exception as error:  # on a damaged header NumPy raises nearly anything: TokenError, struct.error, zlib.error
         which = f", array {key!r}" if key else ""
         raise ValueError(
-            f"{path}{which} cannot be read ({error}). Wanted: arrays of numbers or text, as numpy.save and numpy.savez write "
-            "them; Python objects are never unpickled: convert labels by np.array(labels, dtype=str)."
+            f"{path}{which} cannot be read ({error}). Wanted: arrays of numbers or text, written by numpy.save or "
+            "numpy.savez; Python objects are never unpickled: convert labels by np.array(labels, dtype=str)."
         ) from error
 
 

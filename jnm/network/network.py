@@ -33,9 +33,7 @@ class Network(AbstractModel):
     node: AbstractModel
     connectome: Connectome
     coupling: AbstractCoupling
-    speed: Float[Array, ""] | None = param(
-        None, unit="mm/ms", domain=Positive(), doc="conduction speed", optional=True
-    )
+    speed: Float[Array, ""] | None = param(None, unit="mm/ms", domain=Positive(), doc="conduction speed", optional=True)
     speed_range: tuple[float, float] | None = eqx.field(default=None, static=True)
     edges: Edges | None = eqx.field(default=None, static=True, repr=False)
 
@@ -54,11 +52,16 @@ class Network(AbstractModel):
         self.edges = None if speed is None else _edges(connectome)
 
     def __check_init__(self):
+        if hasattr(self.node, "connectome"):
+            raise ValueError(
+                "Network: the node is itself a network; a node is one region, or regions without coupling."
+            )
         for leaf in jax.tree.leaves(self.node.init()):
             if leaf.ndim > self.node.rank and leaf.shape[-1] not in (1, self.n_regions):
                 raise ValueError(
-                    f"Network: the node's parameters describe {leaf.shape[-1]} regions, the connectome {self.n_regions}."
+                    f"Network: node parameters for {leaf.shape[-1]} regions, but the connectome has {self.n_regions}."
                 )
+        _check_gain(self.coupling.gain, self.node, self.n_regions)
 
     @property
     def n_regions(self) -> int:
@@ -110,18 +113,30 @@ class Network(AbstractModel):
         return self.node.constrain(y)
 
     def delays(self, dt: float) -> Delays | None:
-        if self.speed is None or self.speed_range is None or self.edges is None:
+        lengths = self.connectome.lengths
+        if self.speed is None or self.speed_range is None or self.edges is None or lengths is None:
             return None
         slowest, fastest = self.speed_range
-        weights, lengths = self.connectome.weights, self.connectome.lengths
-        return Delays.plan(self.edges, lengths / (self.speed * dt), weights, fastest, slowest, dt)
+        steps = lengths / (self.speed * dt)
+        return Delays.plan(self.edges, steps, self.connectome.weights, fastest, slowest, dt)
 
     def _driven(self, t: Array, y: State, drive: Drive) -> Drive:
         own = self.node.output(t, y)
         weights = self.connectome.weights
         total = weights @ own if drive.arrive is None else drive.arrive(own)
         afferent = self.coupling(total, own, jnp.sum(weights, axis=1))
-        return Drive(share(drive.synaptic, afferent.ndim) + afferent, drive.current)
+        return Drive(self._together(drive.synaptic, afferent), drive.current)
+
+    def _together(self, synaptic: Array | float, afferent: Array) -> Array | float:
+        """Synaptic stimulus and afferent activity: one number a region, or one for each population that hears them."""
+        rank = max(jnp.ndim(synaptic), afferent.ndim)
+        if jnp.ndim(synaptic) > afferent.ndim and getattr(self.node, "receive", None) is not None:
+            raise ValueError(
+                "Network: a synaptic stimulus with a row for each population reaches each by itself, but the afferent "
+                "activity has one row for the populations that receive. Give the coupling's gain an entry for each "
+                "population (zero where none is received), or the stimulus one row of regions."
+            )
+        return share(synaptic, rank) + share(afferent, rank)
 
 
 def _speed_range(speed: Array | None, given: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -129,13 +144,33 @@ def _speed_range(speed: Array | None, given: tuple[float, float] | None) -> tupl
         if given is not None:
             raise ValueError(f"Network: speed_range = {given} without a speed; give speed=, or leave speed_range out.")
         return None
-    concrete = not isinstance(speed, jax.core.Tracer)
+    if speed.ndim:
+        raise ValueError(
+            f"Network: speed has shape {list(speed.shape)}; it is one number, in mm/ms, for all connections."
+        )
+    concrete = not _traced(speed)
     if given is None and not concrete:
         raise ValueError("Network: a traced speed needs speed_range=(slowest, fastest) in mm/ms; it sizes the history.")
     low, high = (float(speed) / 2, float(speed) * 2) if given is None else map(float, given)
     if not 0 < low < high < np.inf or (concrete and not low < float(speed) < high):
-        raise ValueError(f"Network: speed = {speed} with speed_range = ({low}, {high}) mm/ms; wanted 0 < low < speed < high.")
+        raise ValueError(
+            f"Network: speed = {speed} with speed_range = ({low}, {high}) mm/ms; wanted 0 < low < speed < high."
+        )
     return low, high
+
+
+def _check_gain(gain: Array, node: AbstractModel, n_regions: int) -> None:
+    populations = max((leaf.shape[0] for leaf in jax.tree.leaves(node.init()) if leaf.ndim), default=1)
+    receiving = len(getattr(node, "receive", None) or range(populations))
+    rows, columns = (*gain.shape, 1, 1)[:2]
+    wanted = (1, receiving, populations) if node.rank else (1,)
+    if gain.ndim > 2 or (gain.ndim and not node.rank) or rows not in wanted or columns not in (1, n_regions):
+        kinds = (
+            f", [{receiving}] or [{receiving}, {n_regions}]"
+            if node.rank
+            else " (scale the rows of the weights instead)"
+        )
+        raise ValueError(f"Network: the coupling's gain has shape {list(gain.shape)}; this node wants []{kinds}.")
 
 
 def _edges(connectome: Connectome) -> Edges:
@@ -144,7 +179,11 @@ def _edges(connectome: Connectome) -> Edges:
             "Network: speed is given, but the connectome has no lengths; give Connectome(weights, lengths=...) in mm, "
             "or leave speed out for instantaneous coupling."
         )
-    if any(isinstance(x, jax.core.Tracer) for x in (connectome.weights, connectome.lengths)):
+    if _traced(connectome.weights) or _traced(connectome.lengths):
         raise ValueError("Network: build a network with delays outside of jit and vmap; its lengths size the history.")
     to, source = np.nonzero(np.asarray(connectome.weights))
     return Edges(np.asarray(connectome.lengths, float)[to, source], to, source)
+
+
+def _traced(x: Array) -> bool:
+    return isinstance(x, jax.core.Tracer)  # pyright: ignore[reportAttributeAccessIssue]

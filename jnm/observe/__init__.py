@@ -2,6 +2,7 @@
 
 from jnm.observe.spectrum import (
     averages as averages,
+    bin_correlation as bin_correlation,
     csd as csd,
     log_bias as log_bias,
     log_variance as log_variance,

@@ -1,0 +1,82 @@
+"""The command line: `jnm demo` shows the whole chain on simulated data, `jnm fit` runs it on a recording of one's own."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from jnm._version import __version__
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; 0 on success, 2 with one clear line on bad input."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except (ValueError, ImportError, OSError) as error:
+        print(f"jnm {options.command}: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="jnm", description="JAX neural mass models: from spikes to MEG, and back by gradient.")
+    parser.add_argument("--version", action="version", version=f"jnm {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    demo = commands.add_parser("demo", help="simulate 90 regions under a MEG helmet and recover three parameters by gradient")
+    demo.add_argument("--out", type=Path, default=Path("jnm-demo"), help="folder for the figure and the result (default %(default)s)")
+    demo.add_argument("--seed", type=int, default=0, help="seed of the subject (default %(default)s)")
+    demo.set_defaults(run=_demo)
+
+    fit = commands.add_parser("fit", help="fit a network of mass models to an evoked MEG recording")
+    fit.add_argument("evoked", type=Path, help="averaged responses, -ave.fif")
+    fit.add_argument("--forward", type=Path, required=True, help="forward solution, -fwd.fif")
+    fit.add_argument("--cov", type=Path, required=True, help="noise covariance, -cov.fif")
+    fit.add_argument("--condition", help="which average, by its comment (default: the first)")
+    fit.add_argument("--connectome", type=Path, help="weights matched to the parcels by label (default: from the parcels' centroids)")
+    fit.add_argument("--parcels", type=Path, help="parcels of the sources, .json")
+    fit.add_argument("--out", type=Path, required=True, help="folder for the figure, the report and the result")
+    fit.set_defaults(run=_fit)
+    return parser
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from jnm import datasets
+    from jnm.studies import recovery
+
+    folder = writable(options.out)
+    begin = time.perf_counter()
+    print("90 regions of PING nodes, synthetic connectome normalised by rows (jnm.datasets.connectome()).")
+    print(f"Helmet: canonical Neuromag, 306 channels, {recovery.HELMET_SHIFT} mm from the head frame's origin; white sensor noise")
+    print("3 fT/sqrt(Hz) (magnetometers), 3 fT/cm/sqrt(Hz) (gradiometers). Data: 40 s at half the step, another seed and another")
+    print(f"conductor (sphere at {recovery.DATA_CENTRE} mm) than the fit's (sphere at {recovery.FIT_CENTRE} mm).")
+    result = recovery.recover(datasets.connectome().normalised("rows"), options.seed)
+    print(f"\n{result}\n\n{result.report}\n")
+    figure, table = result.save(folder)
+    print(f"{time.perf_counter() - begin:.0f} s; figure {figure}, result {table}")
+    return 0
+
+
+def _fit(options: argparse.Namespace) -> int:
+    from jnm import studies
+
+    folder = writable(options.out)
+    result = studies.fit_evoked(
+        options.evoked, options.forward, options.cov, condition=options.condition, connectome=options.connectome,
+        parcels=options.parcels, out=folder,
+    )  # fmt: skip
+    print(result)
+    return 0
+
+
+def writable(folder: Path) -> Path:
+    """The folder, made if need be. Raises `OSError` before hours of work if it cannot be written."""
+    probe = folder / ".jnm-write-test"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(f"the output folder {folder} cannot be written ({error}); choose another with --out.") from error
+    return folder

@@ -1,0 +1,134 @@
+"""The steps of one block: a scan over a solver's step, for networks with delays in stretches that the past decides.
+
+A stretch is no longer than the shortest fast delay, so all that arrives during it through fast edges is known when it
+begins and is read at once (see `jnm.network.delay`); an inner scan steps through it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from jnm._model import AbstractModel, Drive, State, overrides
+from jnm.integration.clock import Time, clock
+from jnm.integration.noise import noisy_part
+from jnm.integration.scheme import Increment, Moment, make_terms, solver_step
+from jnm.integration.stimulus import Stimulus, drive_at
+from jnm.network.delay import Delays
+
+Arrival = Callable[[Any], Any]
+"""From a fraction of the step to what arrives then through the delays."""
+
+Block = tuple[State, Array | None, Any, State]
+"""The last state, the past at the end, the solver's memory, and all states, time first."""
+
+
+def _nothing(theta: Any) -> None:
+    """No delays."""
+
+
+class Stepper(eqx.Module):
+    """A model, a solver and a stimulus on a grid of times t0 + step * dt."""
+
+    model: AbstractModel
+    solver: diffrax.AbstractSolver
+    stimulus: Stimulus | None
+    delays: Delays | None
+    t0: float = eqx.field(static=True)
+    dt: float = eqx.field(static=True)
+    jumps: bool = eqx.field(static=True)  # whether states are changed between steps: solvers must forget their slope
+
+    def float_time(self, step: Array) -> Array:
+        """Model time in the default float: for outputs and for models that look at the clock."""
+        return self.t0 + step * self.dt
+
+    def init(self, step: Array, y0: State) -> Any:
+        """The solver's memory before step number `step`."""
+        if overrides(self.model, "step"):
+            return None
+        return self.solver.init(self._terms(step, _nothing, None), 0.0, self.dt, y0, None)
+
+    def block(self, y: State, memory: Any, past: Array | None, start: Array, length: int, drawn: Any) -> Block:
+        """`length` steps from number `start`, with their noise and the outputs before them."""
+        if self.delays is None or past is None:
+            return self._undelayed(y, memory, start, length, drawn)
+        return self._delayed(self.delays, y, memory, past, start, length, drawn)
+
+    def _undelayed(self, y: State, memory: Any, start: Array, length: int, drawn: Any) -> Block:
+        def one(carry, x):
+            (y, memory), (step, noise) = carry, x
+            y, memory = self._step(step, y, memory, noise, _nothing)
+            return (y, memory), y
+
+        steps = start + jnp.arange(length, dtype=jnp.int32)
+        (y, memory), states = jax.lax.scan(one, (y, memory), (steps, drawn))
+        return y, None, memory, states
+
+    def _delayed(
+        self, delays: Delays, y: State, memory: Any, past: Array, start: Array, length: int, drawn: Any
+    ) -> Block:
+        stretch = next(k for k in range(min(delays.block, length), 0, -1) if length % k == 0)
+        columns = past.shape[1]
+        buffer = jnp.concatenate([past, jnp.zeros((past.shape[0], length), past.dtype)], axis=1)
+
+        def one_stretch(carry, x):
+            y, memory, buffer = carry
+            column = columns - 1 + x[0]
+            (y, memory), states, sent = self._stretch(delays, y, memory, buffer, column, start + x[0], x[1], stretch)
+            return (y, memory, jax.lax.dynamic_update_slice_in_dim(buffer, sent.T, column + 1, axis=1)), states
+
+        starts = jnp.arange(0, length, stretch, dtype=jnp.int32)
+        split = jax.tree.map(lambda x: x.reshape(-1, stretch, *x.shape[1:]), drawn)
+        (y, memory, buffer), states = jax.lax.scan(one_stretch, (y, memory, buffer), (starts, split))
+        return y, buffer[:, -columns:], memory, jax.tree.map(lambda x: x.reshape(length, *x.shape[2:]), states)
+
+    def _stretch(
+        self, delays: Delays, y: State, memory: Any, buffer: Array, column: Array, start: Array, drawn: Any, length: int
+    ) -> tuple[tuple[State, Any], State, Array]:
+        """Steps from the moment in `column` of the buffer on; all states and all that was sent, time first."""
+        known = delays.read(buffer, column, length)
+        recent = jax.lax.dynamic_slice_in_dim(buffer, column - delays.window + 1, delays.window, axis=1).T
+        recent = jnp.concatenate([recent, jnp.zeros((length, recent.shape[1]), recent.dtype)])
+
+        def one(carry, x):
+            y, memory, recent = carry
+            k, noise = x
+            row = delays.window - 1 + k
+            pair = jax.lax.dynamic_slice_in_dim(known, k, 2)
+            y, memory = self._step(start + k, y, memory, noise, lambda theta: delays.arrival(pair, recent, row, theta))
+            sent = self.model.output(self.float_time(start + k + 1), y)
+            return (y, memory, recent.at[row + 1].set(sent)), (y, sent)
+
+        steps = (jnp.arange(length, dtype=jnp.int32), drawn)
+        (y, memory, _), (states, sent) = jax.lax.scan(one, (y, memory, recent), steps)
+        return (y, memory), states, sent
+
+    def _moment(self, step: Array, arrive: Arrival) -> Moment:
+        """From the solver's time, which starts at zero each step, to the model's time and drive."""
+
+        def moment(local):
+            drive = Drive() if self.stimulus is None else drive_at(self.stimulus, self._time(step, local))
+            return self.float_time(step) + local, drive._replace(arrive=arrive(local / self.dt))
+
+        return moment
+
+    def _time(self, step: Array, local: Any) -> Time:
+        begun = clock(step, self.dt, self.t0)
+        return Time(begun.large, begun.small + local, ending=local >= self.dt * (1 - 1e-6))
+
+    def _terms(self, step: Array, arrive: Arrival, drawn: Any) -> diffrax.AbstractTerm:
+        noisy = noisy_part(self.model) is not None
+        return make_terms(self.model, self._moment(step, arrive), Increment(drawn) if noisy else None)
+
+    def _step(self, step: Array, y: State, memory: Any, drawn: Any, arrive: Arrival) -> tuple[State, Any]:
+        if overrides(self.model, "step"):
+            t, drive = self._moment(step, arrive)(0.0)
+            y = self.model.step(t, self.dt, y, drive, drawn)  # pyright: ignore[reportAttributeAccessIssue]
+        else:
+            terms = self._terms(step, arrive, drawn)
+            y, memory = solver_step(self.solver, terms, self.dt, y, memory, self.jumps)
+        return self.model.constrain(y), memory

@@ -1,0 +1,226 @@
+"""Connectome files: what is written reads back, each format is read as it is described, and broken files say where."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from jnm.network import formats
+from jnm.network.connectome import Connectome
+
+WEIGHTS = np.array([[0.0, 1.0, 0.25], [2.0, 0.0, 1e-7], [1 / 3, 5e4, 0.0]])
+LABELS = ["V1", "#2, left", "ein Ort"]
+
+
+@pytest.fixture
+def brain() -> Connectome:
+    centres = [[-40.0, 10.0, 60.0], [40.0, 10.0, 60.0], [0.0, -50.0, 70.0]]
+    return Connectome(WEIGHTS, 10 * WEIGHTS, centres, np.eye(3), LABELS, frame="mni", source="here", citation="us")
+
+
+def written(path, text: str):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def lines_of(weights) -> str:
+    return "\n".join(",".join(map(str, row)) for row in np.asarray(weights).tolist())
+
+
+# Round trips
+
+
+def test_npz_brings_everything_back(brain, tmp_path):
+    brain.write(tmp_path / "brain.npz")
+    back = Connectome.read(tmp_path / "brain.npz")
+    assert eqx.tree_equal(back, brain)
+    assert (back.labels, back.frame, back.source, back.citation) == (tuple(LABELS), "mni", "here", "us")
+
+
+def test_csv_brings_weights_and_labels_back_bit_for_bit(tmp_path):
+    plain = Connectome(WEIGHTS, labels=LABELS)
+    plain.write(tmp_path / "brain.csv")
+    assert eqx.tree_equal(Connectome.read(tmp_path / "brain.csv"), plain)
+
+
+def test_round_trips_hold_in_double_precision(tmp_path, x64):
+    plain = Connectome(np.pi * WEIGHTS)
+    for suffix in (".npz", ".csv"):
+        plain.write(tmp_path / f"brain{suffix}")
+        back = Connectome.read(tmp_path / f"brain{suffix}")
+        assert back.weights.dtype == jnp.float64 and eqx.tree_equal(back, plain)
+
+
+def test_the_edge_list_of_the_human_connectome(data_dir):
+    """Its first and last lines, and facts of shared/spec/brain-network.md 4."""
+    human = Connectome.read(data_dir / "connectome" / "sc2017.dat")
+    assert human.weights[0, 1] == np.float32(0.15271) and human.weights[89, 88] == np.float32(0.252918)
+    assert human.n_regions == 90 and human.density == pytest.approx(0.991, abs=5e-4)
+    assert human.lengths is None and not human.labelled and np.count_nonzero(np.diagonal(human.weights)) == 0
+
+
+def test_npy(tmp_path):
+    np.save(tmp_path / "w.npy", WEIGHTS)
+    assert eqx.tree_equal(Connectome.read(tmp_path / "w.npy"), Connectome(WEIGHTS))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "labels"),
+    [
+        ("w.csv", "0,1,.25\n2,0,1e-7\n0.3333333333333333,5e4,0", None),
+        ("w.csv", "\ufeffa, b ,c\n0,1,.25\n2,0,1e-7\n0.3333333333333333,5e4,0\n\n", "abc"),
+        ("w.csv", ",a,b,c\na,0,1,.25\nb,2,0,1e-7\nc,0.3333333333333333,5e4,0", "abc"),
+        ("w.csv", "a;b;c\r\n0;1;.25\r\n2;0;1e-7\r\n0.3333333333333333;5e4;0", "abc"),
+        ("w.tsv", "a\tb\tc\n0\t1\t.25\n2\t0\t1e-7\n0.3333333333333333\t5e4\t0", "abc"),
+        ("w.txt", "# to x from\n 0   1 .25\n 2 0 1e-7\n0.3333333333333333\t5e4 0", None),
+        ("w.txt", "a b c\na 0 1 .25\nb 2 0 1e-7\nc 0.3333333333333333 5e4 0", "abc"),
+        ("w.dat", "3\n0 1 1\n0 2 .25\n\n1 0 2\n1 2 1e-7\n# last row\n2 0 0.3333333333333333\n2 1 5e4", None),
+    ],
+)
+def test_text_formats(tmp_path, name, text, labels):
+    brain = Connectome.read(written(tmp_path / name, text))
+    assert eqx.tree_equal(brain, Connectome(WEIGHTS, labels=labels and list(labels)))
+
+
+def test_npz_under_the_names_of_the_field(tmp_path):
+    np.savez(tmp_path / "b.npz", weights=WEIGHTS, tract_lengths=WEIGHTS, labels=np.array([b"a", b"b", b"c"]), x=1)
+    brain = Connectome.read(tmp_path / "b.npz")
+    assert brain.labels == ("a", "b", "c") and jnp.array_equal(brain.lengths, brain.weights)
+
+
+def test_a_frame_nobody_named_is_unknown(tmp_path):
+    np.savez(tmp_path / "b.npz", weights=WEIGHTS, centres=np.eye(3))
+    assert Connectome.read(tmp_path / "b.npz").frame == "unknown"
+    assert Connectome.read(tmp_path / "b.npz", frame="head", source="scan 3").source == "scan 3"
+    assert Connectome.read(tmp_path / "b.npz", frame="head").frame == "head"
+
+
+def test_lengths_may_be_a_second_file(tmp_path):
+    weights = written(tmp_path / "weights.csv", lines_of(WEIGHTS))
+    lengths = written(tmp_path / "lengths.csv", lines_of(10 * WEIGHTS))
+    assert jnp.allclose(Connectome.read(weights, lengths=lengths).lengths, 10 * WEIGHTS)
+    with pytest.raises(ValueError, match=r"lengths came with shape \(2, 2\)"):
+        Connectome.read(weights, lengths=written(tmp_path / "short.csv", "0,1\n1,0"))
+
+
+# Broken files
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("w.dat", "", "line 1: '' came; an edge list starts with its number of regions"),
+        ("w.dat", "0 1 0.5\n", "line 1: '0 1 0.5' came"),
+        ("w.dat", "-3\n", "line 1: '-3' came"),
+        ("w.dat", "99999999\n0 1 1", "line 1: '99999999' came; .*1 to 30000"),
+        ("w.dat", "2\n0 1 0.5\n1 0\n", "line 3: '1 0' came; wanted 'to from weight'"),
+        ("w.dat", "2\n0 1 0.5 7\n", "line 2: 4 columns came; wanted three"),
+        ("w.dat", "2\n0 1 heavy\n", "line 2: '0 1 heavy' came"),
+        ("w.dat", "2\n0.0 1 1\n", "line 2: '0.0 1 1' came"),
+        ("w.dat", "2\n0 1 1\n2 1 1\n", "line 3: connection 2 1, but the 2 regions count from 0 to 1. Does the file"),
+        ("w.dat", "2\n0 -1 1\n", "line 2: connection 0 -1, but"),
+        ("w.dat", "2\n0 1 nan\n", "line 2: the weight nan is not finite"),
+        ("w.dat", "2\n0 1 1\n0 1 2\n", "line 3: connection 0 1 was given in line 2 already"),
+        ("w.csv", "", "is empty; wanted a matrix"),
+        ("w.csv", "a,b\n", "0 rows|2 labels for 0 columns"),
+        ("w.csv", "0,1\n1", "line 2: 1 columns came, where the first row has 2"),
+        ("w.csv", "0,1\n1,x", "line 2, column 2: 'x' is no number; a missing connection is 0"),
+        ("w.csv", "0,1\n\n1,", "line 3, column 2: '' is no number"),
+        ("w.csv", "0,1\n1,0\n0,0", "3 rows of 2 columns; wanted as many rows as columns"),
+        ("w.csv", "0,l\n1,0\n", "1 rows of 2 columns; .*labels, because 'l' is no number"),
+        ("w.csv", "a,b,c\n0,1\n1,0", "3 labels for 2 columns"),
+        ("w.csv", ",a,b\nb,0,1\na,1,0", "row names are not the column names in the same order"),
+        ("w.csv", "0,nan\n1,0", "weights: 1 of 4 values are not finite"),
+        ("w.csv", "a,a\n0,1\n1,0", "labels must differ"),
+        ("w.csv", "0;1\n0,5;1", "line 2: 2 columns came|line 2, column|labels"),
+        ("w.mat", "", "no reader for the suffix '.mat'; known are .csv, .dat, .npy, .npz, .tsv, .txt"),
+        ("w", "", "no reader for the suffix ''"),
+        ("w.npz", "0,1\n1,0", "cannot be read .*never unpickled"),
+        ("w.npy", "", "cannot be read"),
+    ],
+)
+def test_a_malformed_file_is_refused_with_its_name_and_line(tmp_path, name, text, message):
+    with pytest.raises(ValueError, match=message) as error:
+        Connectome.read(written(tmp_path / name, text))
+    assert name in str(error.value) or "values are" in str(error.value) or "labels must" in str(error.value)
+
+
+def test_binary_where_text_is_wanted(tmp_path):
+    (tmp_path / "w.csv").write_bytes(b"\x93NUMPY\xff\xfe")
+    with pytest.raises(ValueError, match="no UTF-8 text"):
+        Connectome.read(tmp_path / "w.csv")
+
+
+def test_an_archive_without_weights_lists_what_it_has(tmp_path):
+    np.savez(tmp_path / "b.npz", sc=WEIGHTS, tract=WEIGHTS)
+    with pytest.raises(ValueError, match="no array 'weights'; it has sc, tract"):
+        Connectome.read(tmp_path / "b.npz")
+
+
+def test_python_objects_are_not_unpickled(tmp_path):
+    np.savez(tmp_path / "b.npz", weights=WEIGHTS, labels=np.array(["a", "b", None], dtype=object))
+    with pytest.raises(ValueError, match=r"array 'labels' cannot be read .*np.array\(labels, dtype=str\)"):
+        Connectome.read(tmp_path / "b.npz")
+
+
+def test_npy_and_npz_are_told_apart(tmp_path):
+    np.save(tmp_path / "w.npy", WEIGHTS)
+    (tmp_path / "w.npy").rename(tmp_path / "w.npz")
+    with pytest.raises(ValueError, match=r"single array; give it the suffix \.npy"):
+        Connectome.read(tmp_path / "w.npz")
+    np.savez(tmp_path / "v.npz", weights=WEIGHTS)
+    (tmp_path / "v.npz").rename(tmp_path / "v.npy")
+    with pytest.raises(ValueError, match=r"archive of arrays; give it the suffix \.npz"):
+        Connectome.read(tmp_path / "v.npy")
+
+
+def test_a_missing_file_says_where_it_was_looked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=f"No file nowhere.csv .looked from {tmp_path}"):
+        Connectome.read("nowhere.csv")
+
+
+def test_writing_loses_nothing_silently(brain, tmp_path):
+    with pytest.raises(ValueError, match=r"centres, lengths, orientations would be lost; write \.npz"):
+        brain.write(tmp_path / "b.csv")
+    with pytest.raises(ValueError, match=r"no writer for the suffix '\.dat'; known are .csv and .npz"):
+        brain.write(tmp_path / "b.dat")
+    with pytest.raises(ValueError, match="labels such as '1' cannot be told from weights"):
+        Connectome(WEIGHTS, labels=["1", "2", "3"]).write(tmp_path / "b.csv")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory) -> dict[str, bytes]:
+    """One sound file a format, small, to be damaged."""
+    folder = tmp_path_factory.mktemp("sound")
+    brain = Connectome(WEIGHTS, labels=LABELS)
+    brain.write(folder / "a.npz")
+    brain.write(folder / "a.csv")
+    np.save(folder / "a.npy", WEIGHTS)
+    written(folder / "a.txt", lines_of(WEIGHTS).replace(",", " "))
+    written(folder / "a.tsv", lines_of(WEIGHTS).replace(",", "\t"))
+    written(folder / "a.dat", "3\n0 1 1\n0 2 .25\n1 0 2\n2 1 5e4\n")
+    assert {path.suffix for path in folder.iterdir()} == formats.READERS.keys()
+    return {path.suffix: path.read_bytes() for path in folder.iterdir()}
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_file_is_read_or_refused_and_never_crashes(originals, tmp_path, data):
+    suffix = data.draw(st.sampled_from(sorted(originals)))
+    content = bytearray(originals[suffix])
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(content)))
+        stop = start + data.draw(st.integers(0, 6))
+        content[start:stop] = data.draw(
+            st.binary(max_size=4) | st.sampled_from([b"\n", b",", b" ", b'"', b"9", b"nan"])
+        )
+    (tmp_path / f"damaged{suffix}").write_bytes(bytes(content))
+    try:
+        parts = formats.read(tmp_path / f"damaged{suffix}")
+    except ValueError as error:
+        assert "damaged" in str(error)
+    else:
+        assert isinstance(parts["weights"], np.ndarray)

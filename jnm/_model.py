@@ -26,7 +26,9 @@ class Drive(NamedTuple):
 
     synaptic: Array | float = 0.0  # afferent activity of other regions, 1/ms: enters like a synapse
     current: Array | float = 0.0  # stimulus: enters like I
-    arrive: Callable[[Array], Array] | None = None  # set by the loop for networks with delays: outputs now -> weighted sums
+    arrive: Callable[[Array], Array] | None = (
+        None  # set by the loop for networks with delays: outputs now -> weighted sums
+    )
 
 
 class AbstractModel(eqx.Module):
@@ -66,14 +68,14 @@ class AbstractModel(eqx.Module):
 
     @abc.abstractmethod
     def source(self, t: Array, y: State, drive: Drive) -> Array:
-        """The post-synaptic current behind the dipole, one number a region; `jnm.meg.Dipole` gives it a scale in nA m."""
+        """The post-synaptic current behind the dipole, one number a region; `jnm.meg.Dipole` gives it its scale."""
 
     def constrain(self, y: State) -> State:
         """Applied after each step: clipping, phase wrapping. The default changes nothing."""
         return y
 
     def delays(self, dt: float) -> Any:
-        """How the past enters, for networks with a conduction speed (`jnm.network.delay.Delays`); None without delays."""
+        """How the past enters a network with a conduction speed (`jnm.network.Delays`); None without delays."""
         return None
 
     def __check_init__(self):

@@ -1,4 +1,4 @@
-"""The command line: `jnm demo` shows the whole chain on simulated data, `jnm fit` runs it on a recording of one's own."""
+"""The command line: `jnm demo` shows the chain on simulated data, `jnm fit` runs it on a recording of one's own."""
 
 import argparse
 import sys
@@ -20,12 +20,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="jnm", description="JAX neural mass models: from spikes to MEG, and back by gradient.")
+    parser = argparse.ArgumentParser(
+        prog="jnm", description="JAX neural mass models: from spikes to MEG, and back by gradient."
+    )
     parser.add_argument("--version", action="version", version=f"jnm {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
 
-    demo = commands.add_parser("demo", help="simulate 90 regions under a MEG helmet and recover three parameters by gradient")
-    demo.add_argument("--out", type=Path, default=Path("jnm-demo"), help="folder for the figure and the result (default %(default)s)")
+    demo = commands.add_parser(
+        "demo", help="simulate 90 regions under a MEG helmet and recover three parameters by gradient"
+    )
+    demo.add_argument(
+        "--out", type=Path, default=Path("jnm-demo"), help="folder for the figure and the result (default %(default)s)"
+    )
     demo.add_argument("--seed", type=int, default=0, help="seed of the subject (default %(default)s)")
     demo.set_defaults(run=_demo)
 
@@ -34,7 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--forward", type=Path, required=True, help="forward solution, -fwd.fif")
     fit.add_argument("--cov", type=Path, required=True, help="noise covariance, -cov.fif")
     fit.add_argument("--condition", help="which average, by its comment (default: the first)")
-    fit.add_argument("--connectome", type=Path, help="weights matched to the parcels by label (default: from the parcels' centroids)")
+    fit.add_argument(
+        "--connectome", type=Path, help="weights matched to the parcels by label (default: from the parcels' centroids)"
+    )
     fit.add_argument("--parcels", type=Path, help="parcels of the sources, .json")
     fit.add_argument("--out", type=Path, required=True, help="folder for the figure, the report and the result")
     fit.set_defaults(run=_fit)
@@ -47,10 +55,13 @@ def _demo(options: argparse.Namespace) -> int:
 
     folder = writable(options.out)
     begin = time.perf_counter()
-    print("90 regions of PING nodes, synthetic connectome normalised by rows (jnm.datasets.connectome()).")
-    print(f"Helmet: canonical Neuromag, 306 channels, {recovery.HELMET_SHIFT} mm from the head frame's origin; white sensor noise")
-    print("3 fT/sqrt(Hz) (magnetometers), 3 fT/cm/sqrt(Hz) (gradiometers). Data: 40 s at half the step, another seed and another")
-    print(f"conductor (sphere at {recovery.DATA_CENTRE} mm) than the fit's (sphere at {recovery.FIT_CENTRE} mm).")
+    print(
+        "90 regions of PING nodes, synthetic connectome normalised by rows (jnm.datasets.connectome()).\n"
+        f"Helmet: canonical Neuromag, 306 channels, {recovery.HELMET_SHIFT} mm from the head frame's origin.\n"
+        "Sensor noise: white, 3 fT/sqrt(Hz) (magnetometers) and 3 fT/cm/sqrt(Hz) (gradiometers).\n"
+        "Data: 40 s at half the time step of the fit, with another seed and another conductor, a sphere at\n"
+        f"{recovery.DATA_CENTRE} mm; the fit's is at {recovery.FIT_CENTRE} mm."
+    )
     result = recovery.recover(datasets.connectome().normalised("rows"), options.seed)
     print(f"\n{result}\n\n{result.report}\n")
     figure, table = result.save(folder)
@@ -80,3 +91,7 @@ def writable(folder: Path) -> Path:
     except OSError as error:
         raise OSError(f"the output folder {folder} cannot be written ({error}); choose another with --out.") from error
     return folder
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -26,7 +26,9 @@ def activity(ts: Float[np.ndarray, " time"], x: Float[np.ndarray, "time region"]
     """A network's activity as an image, regions upwards, time in ms; `label` names the quantity and its unit."""
     ax = axes(ax)
     spread = np.percentile(np.abs(x - x.mean(axis=0)), 99)
-    image = ax.pcolormesh(ts, np.arange(x.shape[1]), (x - x.mean(axis=0)).T, cmap="RdBu_r", vmin=-spread, vmax=spread, rasterized=True)
+    image = ax.pcolormesh(
+        ts, np.arange(x.shape[1]), (x - x.mean(axis=0)).T, cmap="RdBu_r", vmin=-spread, vmax=spread, rasterized=True
+    )
     ax.set(xlabel="time (ms)", ylabel="region")
     ax.figure.colorbar(image, ax=ax, label=label, pad=0.01)
     return ax.figure
@@ -38,7 +40,7 @@ def spectra(
     unit: str,
     ax: Any = None,
 ):
-    """Median and middle half over channels of one-sided spectral densities, as amplitude densities in `unit`/sqrt(Hz)."""
+    """Median and middle half over channels of one-sided densities, as amplitude densities in `unit`/sqrt(Hz)."""
     ax = axes(ax)
     for (name, density), colour in zip(densities.items(), (GREY, ORANGE, BLUE, GREEN, RED), strict=False):
         low, middle, high = np.sqrt(np.percentile(density, [25, 50, 75], axis=1))
@@ -49,7 +51,9 @@ def spectra(
     return ax.figure
 
 
-def topography(layout: Float[np.ndarray, "channel 2"], values: Float[np.ndarray, " channel"], label: str, ax: Any = None):
+def topography(
+    layout: Float[np.ndarray, "channel 2"], values: Float[np.ndarray, " channel"], label: str, ax: Any = None
+):
     """A map over the helmet seen from above, nose up; channels are dots, values in between are interpolated."""
     from matplotlib.tri import Triangulation
 
@@ -58,7 +62,12 @@ def topography(layout: Float[np.ndarray, "channel 2"], values: Float[np.ndarray,
     ax.plot(*layout.T, ".", color="black", ms=1.5)
     span = np.ptp(layout, axis=0).max() / 2
     centre = layout.mean(axis=0)
-    ax.plot(centre[0] + span * np.array([-0.08, 0, 0.08]), layout[:, 1].max() + span * np.array([0.05, 0.15, 0.05]), color="black", lw=1)
+    ax.plot(
+        centre[0] + span * np.array([-0.08, 0, 0.08]),
+        layout[:, 1].max() + span * np.array([0.05, 0.15, 0.05]),
+        color="black",
+        lw=1,
+    )
     ax.set(aspect="equal")
     ax.axis("off")
     ax.figure.colorbar(image, ax=ax, label=label, shrink=0.8)
@@ -73,13 +82,29 @@ def losses(values: Sequence[float], ax: Any = None):
     return ax.figure
 
 
-def recovery(names: Sequence[str], truth: np.ndarray, start: np.ndarray, low: np.ndarray, high: np.ndarray, estimate: np.ndarray, ax: Any = None):
+def recovery(
+    names: Sequence[str],
+    truth: np.ndarray,
+    start: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    estimate: np.ndarray,
+    ax: Any = None,
+):
     """Estimates with intervals beside starts, relative to the truth."""
     ax = axes(ax)
     rows = np.arange(len(names))[::-1]
     ax.axvline(1.0, color=GREY, lw=1)
     ax.plot(start / truth, rows, "o", mfc="white", color=ORANGE, label="start")
-    ax.errorbar(estimate / truth, rows, xerr=np.abs(np.stack([estimate - low, high - estimate])) / truth, fmt="o", color=BLUE, capsize=3, label="fit, 90 % interval")
+    ax.errorbar(
+        estimate / truth,
+        rows,
+        xerr=np.abs(np.stack([estimate - low, high - estimate])) / truth,
+        fmt="o",
+        color=BLUE,
+        capsize=3,
+        label="fit, 90 % interval",
+    )
     ax.set(yticks=rows, yticklabels=list(names), xlabel="value / truth", ylim=(-0.6, len(names) - 0.4))
     ax.legend(frameon=False)
     return ax.figure

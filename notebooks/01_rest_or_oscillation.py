@@ -15,8 +15,8 @@
 # # When does one node rest or oscillate?
 #
 # One population of inhibitory neurons that inhibit each other (`jnm.ING`), driven by $\eta$. Too little drive and it
-# rests; too much and it rests again. In between it makes gamma. We draw the fixed points, ask the Jacobian of the model
-# where they lose their stability, and lay simulations over the answer.
+# rests; too much and it rests again. In between it makes gamma. We draw the fixed points, ask the Jacobian of the
+# model where they lose their stability, and lay simulations over the answer.
 
 # %%
 import os
@@ -74,7 +74,7 @@ def hopf(below, above):
 
 
 with jax.enable_x64(True):
-    rates = np.linspace(0.012, 0.28, 400)
+    rates = np.linspace(0.012, 0.32, 400)
     etas = np.array([float(rest(rate)[0]) for rate in rates])
     stable = np.array([growth(rate).real < 0 for rate in rates])
     crossings = [hopf(rates[k], rates[k + 1]) for k in np.flatnonzero(np.diff(stable))]
@@ -84,11 +84,12 @@ for eta, rate, f_hz in hopfs:
     print(f"Hopf point: eta = {eta:.6f}, resting rate {1000 * rate:.4f} spikes/s, born at {f_hz:.2f} Hz")
 
 # %% [markdown]
-# **Simulation.** All drives at once, by `jax.vmap`: a quiet start, a long wait, then the extremes of the last 50 ms. Each
-# drive runs a second time from within 2 % of its rest: where rest and oscillation are both stable, the two would differ.
+# **Simulation.** All drives at once, by `jax.vmap`: a quiet start, a long wait, then the extremes of the last 50 ms.
+# Each drive runs a second time from within 2 % of its rest: where rest and oscillation are both stable, the two would
+# differ.
 
 # %%
-drives = np.linspace(1.0, 85.0, 15 if short else 85)
+drives = np.linspace(1.0, 97.0, 17 if short else 97)
 wait, watch = (500.0, 50.0) if short else (5_000.0, 50.0)  # ms
 
 
@@ -114,30 +115,31 @@ from_rest = 1000 * np.asarray(run(jnp.asarray(drives), resting._replace(r=1.02 *
 # %%
 figure, ax = plt.subplot_mosaic("AAA;BCD", figsize=(9, 6.4), height_ratios=[2.6, 1], layout="constrained")
 main = plot.axes(ax["A"])
-for k, (start, end) in enumerate(zip([0, *(np.flatnonzero(np.diff(stable)) + 1)], [*np.flatnonzero(np.diff(stable)) + 2, len(rates)])):
-    style = dict(lw=2.2) if stable[start] else dict(lw=1.6, ls=(0, (4, 2)))
-    label = ("stable rest" if k == 0 else None) if stable[start] else "unstable rest"
-    main.plot(etas[start:end], 1000 * rates[start:end], color="black", label=label, **style)
+unstable = np.ma.masked_where(stable, 1000 * rates)
+main.plot(etas, np.ma.masked_where(~stable, 1000 * rates), color="black", lw=2.4, label="stable rest")
+main.plot(etas, unstable, color="black", lw=1.5, ls=(0, (4, 2)), label="unstable rest")
 main.fill_between(drives, settled.min(axis=1), settled.max(axis=1), color=plot.BLUE, alpha=0.10, lw=0)
 main.plot(drives, settled.max(axis=1), "o", color=plot.BLUE, ms=3.2, label="simulated: highest and lowest rate")
 main.plot(drives, settled.min(axis=1), "o", color=plot.BLUE, ms=3.2)
-for (eta, rate, f_hz), offset in zip(hopfs, ((14, 46), (-30, 42))):
+for (eta, rate, f_hz), place in zip(hopfs, ((13.0, 260.0), (80.5, 70.0)), strict=True):
     main.plot(eta, 1000 * rate, "o", ms=9, mfc="white", mec=plot.RED, mew=2, zorder=5)
     main.annotate(
-        f"Hopf, η = {eta:.3f}\n{f_hz:.1f} Hz", (eta, 1000 * rate), xytext=offset, textcoords="offset points", color=plot.RED,
-        ha="left" if offset[0] > 0 else "center", arrowprops=dict(arrowstyle="-", color=plot.RED, shrinkB=6),
+        f"Hopf at η = {eta:.3f}\n{f_hz:.1f} Hz", (eta, 1000 * rate), xytext=place, color=plot.RED,
+        arrowprops=dict(arrowstyle="-", color=plot.RED, shrinkB=6),
     )  # fmt: skip
-main.set(xlabel="drive η", ylabel="rate (spikes/s)", xlim=(0, 86), ylim=(0, None))
+main.set(xlabel="drive η", ylabel="rate (spikes/s)", xlim=(0, 98), ylim=(0, None))
 main.legend(frameon=False, loc="upper right")
 main.set_title("One inhibitory population: rest, gamma, rest", loc="left", fontweight="bold")
 
-for name, eta in zip("BCD", (3.0, 20.0, 82.0)):
-    trace = jnm.simulate(jnm.ING(eta=eta), 100.0, dt=0.01, save_every=0.05, save=lambda t, y: y.r)
+for name, eta in zip("BCD", (3.0, 20.0, 95.0), strict=True):
+    _, at_rest = rest(jnp.asarray(np.interp(eta, etas, rates)))
+    pushed = at_rest._replace(r=1.5 * at_rest.r)
+    trace = jnm.simulate(jnm.ING(eta=eta), 100.0, dt=0.01, y0=pushed, save_every=0.05, save=lambda t, y: y.r)
     panel = plot.axes(ax[name])
     panel.plot(trace.ts, 1000 * np.asarray(trace.ys), color=plot.BLUE, lw=1.2)
     panel.set(xlabel="time (ms)", ylim=(0, None), xlim=(0, 100))
-    panel.set_title(f"η = {eta:g}", loc="left", fontsize=10)
-    main.plot(eta, -0.012, "^", transform=main.get_xaxis_transform(), color=plot.BLUE, ms=7, clip_on=False)
+    panel.set_title(f"pushed off its rest at η = {eta:g}", loc="left", fontsize=10)
+    main.plot(eta, 0.025, "^", transform=main.get_xaxis_transform(), color=plot.ORANGE, ms=8, clip_on=False)
 ax["B"].set_ylabel("spikes/s")
 plt.close(figure)
 figure

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
@@ -50,8 +51,8 @@ def read(path: Path, whose: Mapping[str, Any], like: Callable[[int], State]) -> 
         if differs:
             told = ", ".join(_difference(name, header, whose) for name in differs)
             raise ValueError(
-                f"{path} is the checkpoint of another fit: it differs in {told}. Repeat that fit to go on with it, or give "
-                "another path (or delete the file) to start anew."
+                f"{path} is the checkpoint of another fit: it differs in {told}. Repeat that fit to go on with it, or "
+                "give another path (or delete the file) to start anew."
             )
         try:
             return eqx.tree_deserialise_leaves(file, like(int(header["steps"])))
@@ -101,7 +102,7 @@ def _absorb(value: Any, take: Callable[[bytes], Any]) -> None:
 
 
 def _is_key(value: PRNGKeyArray | np.ndarray) -> bool:
-    return jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
+    return jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
 
 
 def _header(line: bytes, path: Path) -> dict[str, Any]:

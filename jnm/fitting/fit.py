@@ -1,12 +1,6 @@
-"""fit(): gradient descent on a noisy loss, that shows where it is, survives what goes wrong and can be taken up again.
+"""fit(): gradient descent on a noisy loss that shows where it is, survives what goes wrong, and can be taken up again.
 
-One jitted step (the gradient averaged over noise keys, clipped, skipped if it is not finite), one state that holds all a
-fit needs to go on, one loop. Nothing depends on anything but the state, the arguments and the number of the step, so a fit
-resumed from a checkpoint equals one that never stopped bit for bit.
-
-**Which theta is best?** The loss of a step is noisy, and its lowest value belongs to the luckiest noise, not to the best
-theta. So every `judge_every` steps theta is judged on `judge_keys` keys of its own, the same throughout, which no step ever
-sees: the noise is then common to all that are compared.
+One loop over the steps of `jnm.fitting.step`, with a bar, checkpoints and reasons to stop.
 """
 
 import dataclasses
@@ -15,16 +9,15 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, PRNGKeyArray, PyTree
+from jaxtyping import PRNGKeyArray, PyTree
 
 from jnm.fitting import checkpoint as _checkpoint
 from jnm.fitting.free import Build
 from jnm.fitting.loss import LossFunction
+from jnm.fitting.step import Plan, State
 
 if TYPE_CHECKING:
     from jnm.fitting.report import Report
@@ -79,107 +72,6 @@ class Fit:
         )
 
 
-class State(eqx.Module):
-    """All that a fit needs to go on; what a checkpoint holds."""
-
-    theta: PyTree
-    optimiser: PyTree
-    best_theta: PyTree
-    best_loss: float
-    best_step: int
-    start_loss: float
-    losses: np.ndarray
-    gradient_norms: np.ndarray
-    skipped: np.ndarray
-
-    @property
-    def step(self) -> int:
-        """Steps done, the skipped ones among them."""
-        return len(self.losses)
-
-
-class _Plan(eqx.Module):
-    """What stays the same throughout a fit."""
-
-    loss: LossFunction
-    build: Build
-    optimiser: optax.GradientTransformation
-    key: PRNGKeyArray
-    keys_per_step: int
-    redraw_every: int | None
-    clip: float | None
-    judge_every: int
-    judge_keys: int
-
-    def start(self, theta: PyTree) -> State:
-        theta = jax.tree.map(jnp.asarray, theta)
-        judged = self.judged(theta)
-        if not np.isfinite(judged):
-            raise ValueError(
-                f"fit: the loss at the start is not finite ({judged}). Usual causes: a start where the simulation diverges, "
-                "too large a dt, a measurement in other units. Try loss(build(theta), key) by hand."
-            )
-        return self.empty(theta, judged)
-
-    def empty(self, theta: PyTree, judged: float = 0.0, steps: int = 0) -> State:
-        memory = self.optimiser.init(theta)
-        return State(
-            theta, memory, theta, judged, 0, judged, np.zeros(steps), np.zeros(steps), np.zeros(steps, bool)
-        )
-
-    def advance(self, state: State) -> State:
-        """One step, judged if it is due."""
-        keys = self.step_keys(state.step)
-        (theta, memory), value, norm, good = _step(self, state.theta, state.optimiser, keys)
-        state = dataclasses.replace(
-            state,
-            theta=theta,
-            optimiser=memory,
-            losses=np.append(state.losses, float(value)),
-            gradient_norms=np.append(state.gradient_norms, float(norm)),
-            skipped=np.append(state.skipped, not bool(good)),
-        )
-        return state if state.step % self.judge_every else self.best_of(state)
-
-    def best_of(self, state: State) -> State:
-        """The state with its theta as the best one, if it is."""
-        judged = self.judged(state.theta)
-        if not judged < state.best_loss:  # so written, NaN is not the best
-            return state
-        return dataclasses.replace(state, best_theta=state.theta, best_loss=judged, best_step=state.step)
-
-    def judged(self, theta: PyTree) -> float:
-        keys = jax.random.split(jax.random.fold_in(self.key, 0), self.judge_keys)
-        return float(average(self.loss, self.build, theta, keys))
-
-    def step_keys(self, step: int) -> PRNGKeyArray:
-        drawn = 1 if self.redraw_every is None else 1 + step // self.redraw_every  # 0 is for judging
-        return jax.random.split(jax.random.fold_in(self.key, drawn), self.keys_per_step)
-
-
-def _average_loss(loss: LossFunction, build: Build, theta: PyTree, keys: PRNGKeyArray) -> Array:
-    model = build(theta)
-    return jnp.mean(jax.vmap(lambda key: loss(model, key))(keys))
-
-
-average = eqx.filter_jit(_average_loss)
-
-
-@eqx.filter_jit
-def _step(plan: _Plan, theta: PyTree, memory: PyTree, keys: PRNGKeyArray) -> tuple[tuple[PyTree, PyTree], Array, Array, Array]:
-    """The next theta and optimiser memory, the old ones if anything is not finite; loss, gradient norm, whether it was."""
-    value, gradient = jax.value_and_grad(lambda x: _average_loss(plan.loss, plan.build, x, keys))(theta)
-    norm = optax.global_norm(gradient)
-    if plan.clip is not None:
-        shrink = jnp.minimum(1.0, plan.clip / norm)
-        gradient = jax.tree.map(lambda g: g * shrink.astype(g.dtype), gradient)
-    updates, new_memory = plan.optimiser.update(gradient, memory, theta)
-    new_theta = optax.apply_updates(theta, updates)
-    good = jnp.isfinite(value) & jnp.isfinite(norm) & jnp.isfinite(optax.global_norm(new_theta))
-    kept = jax.tree.map(lambda new, old: jnp.where(good, new, old), (new_theta, new_memory), (theta, memory))
-    return kept, value, norm, good
-
-
 def fit(
     loss: LossFunction,
     theta: PyTree,
@@ -206,21 +98,22 @@ def fit(
 
     **Arguments**
 
-    - `loss`: `jnm.TimeCourseLoss`, `jnm.LogSpectralLoss`, a weighted sum of losses, or any function (model, key) -> scalar.
+    - `loss`: `jnm.TimeCourseLoss`, `jnm.LogSpectralLoss`, a weighted sum of losses, or any function (model, key) ->
+      scalar.
     - `theta`, `build`: from `jnm.free`. `optimiser`: from optax.
     - `steps`: in all, those of a checkpoint among them. `key`: for all noise of the fit.
     - `keys_per_step`: noise keys over which each step's gradient is averaged (a batch: memory grows with it).
     - `redraw_every`: steps after which new keys are drawn; None keeps the first ones, and fits that noise too.
     - `clip`: largest norm of the gradient a step uses; None for no limit.
     - `patience`: stop when the judged loss has not improved for so many steps.
-    - `judge_every`, `judge_keys`: how often theta is judged, on how many keys (see the head of this file).
-    - `checkpoint`: a file to resume from if it exists, written every `checkpoint_every` steps, at the end, and on ctrl-C,
-      which ends the fit and returns what was done.
+    - `judge_every`, `judge_keys`: how often theta is judged, on how many keys (see `jnm.fitting.step`).
+    - `checkpoint`: a file to resume from if it exists, written every `checkpoint_every` steps, at the end, and on
+      ctrl-C, which ends the fit and returns what was done.
 
     Steps whose loss or gradient is not finite leave theta alone and are counted; 20 in a row end the fit.
 
-    Raises `ValueError` before the first step if the loss at the start is not finite, the checkpoint belongs to another fit,
-    or its path cannot be written.
+    Raises `ValueError` before the first step if the loss at the start is not finite, the checkpoint belongs to
+    another fit, or its path cannot be written.
     """
     _check_counts(
         steps=steps, keys_per_step=keys_per_step, redraw_every=redraw_every, patience=patience, judge_every=judge_every,
@@ -228,7 +121,7 @@ def fit(
     )  # fmt: skip
     if clip is not None and not clip > 0:
         raise ValueError(f"fit: clip = {clip}; wanted a positive number, or None for no limit.")
-    plan = _Plan(loss, build, optimiser, key, keys_per_step, redraw_every, clip, judge_every, judge_keys)
+    plan = Plan(loss, build, optimiser, key, keys_per_step, redraw_every, clip, judge_every, judge_keys)
     state, save = _begin(plan, theta, None if checkpoint is None else Path(checkpoint))
     state, stopped = _loop(plan, state, steps, patience, save, checkpoint_every, progress)
     save(state)
@@ -250,7 +143,7 @@ def fit(
     )
 
 
-def _begin(plan: _Plan, theta: PyTree, path: Path | None) -> tuple[State, Callable[[State], None]]:
+def _begin(plan: Plan, theta: PyTree, path: Path | None) -> tuple[State, Callable[[State], None]]:
     """The state to start from, new or from a checkpoint, and how to save one."""
     if path is None:
         return plan.start(theta), lambda state: None
@@ -269,7 +162,7 @@ def _begin(plan: _Plan, theta: PyTree, path: Path | None) -> tuple[State, Callab
     return plan.start(theta), save
 
 
-def _loop(plan, state: State, steps, patience, save, save_every, progress) -> tuple[State, str]:
+def _loop(plan: Plan, state: State, steps, patience, save, save_every, progress) -> tuple[State, str]:
     from tqdm.auto import tqdm
 
     # disable=None: no bar where there is no terminal, such as in a log file
@@ -279,7 +172,8 @@ def _loop(plan, state: State, steps, patience, save, save_every, progress) -> tu
                 state = plan.advance(state)
                 bar.update()
                 bar.set_postfix_str(
-                    f"loss {state.losses[-1]:.4g}, best {state.best_loss:.4g}, skipped {state.skipped.sum()}", refresh=False
+                    f"loss {state.losses[-1]:.4g}, best {state.best_loss:.4g}, skipped {state.skipped.sum()}",
+                    refresh=False,
                 )
                 if state.step % save_every == 0:
                     save(state)
@@ -302,4 +196,6 @@ def _check_counts(**counts: int | None) -> None:
     for name, count in counts.items():
         optional = name in ("redraw_every", "patience")
         if not (count is None and optional) and not (isinstance(count, Integral) and count >= 1):
-            raise ValueError(f"fit: {name} = {count!r}; wanted a whole number, at least 1{', or None' if optional else ''}.")
+            raise ValueError(
+                f"fit: {name} = {count!r}; wanted a whole number, at least 1{', or None' if optional else ''}."
+            )

@@ -1,6 +1,7 @@
 """free(): which parameters move, as unconstrained arrays, and the way back to a model.
 
-A fit steps over the whole real line; a parameter lives in its domain (see `jnm._param`). With phi the domain's bijection,
+A fit steps over the whole real line; a parameter lives in its domain (see `jnm._param`). With phi the domain's
+bijection,
 
     theta = phi^-1(parameter),        build(theta) = the model with phi(theta) in its place.
 
@@ -49,7 +50,9 @@ class Build(eqx.Module):
     def values(self, theta: PyTree) -> dict[str, Array]:
         """The parameters that `theta` stands for, in their own units, by name."""
         if jtu.tree_structure(theta) != self.structure:
-            raise ValueError(f"build: theta is {jtu.tree_structure(theta)}; wanted {self.structure}, as jnm.free returned it.")
+            raise ValueError(
+                f"build: theta is {jtu.tree_structure(theta)}; wanted {self.structure}, as jnm.free returned it."
+            )
         free = dict(zip(self.names, jtu.tree_leaves(theta), strict=True))
         for (name, value), place in zip(free.items(), self.places, strict=True):
             if jnp.shape(value) != place.shape:
@@ -61,12 +64,15 @@ class Build(eqx.Module):
         leaves = jtu.tree_leaves(self.model)
         given = {name: _take(leaves[place.leaf], place) for name, place in zip(self.names, self.places, strict=True)}
         for name, value in given.items():
-            if not isinstance(value, jax.core.Tracer) and not self.domains[name].contains(np.asarray(value)):
+            traced = isinstance(value, jax.core.Tracer)  # pyright: ignore[reportAttributeAccessIssue]
+            if not traced and not self.domains[name].contains(np.asarray(value)):
                 raise ValueError(
-                    f"free: {name} = {np.asarray(value)} does not lie in its domain ({self.domains[name]}). Start from a "
-                    f"value inside it, or give another domain: domains={{{name!r}: jnm.Interval(low, high)}}."
+                    f"free: {name} = {np.asarray(value)} does not lie in its domain ({self.domains[name]}). Start from "
+                    f"a value inside it, or give another domain: domains={{{name!r}: jnm.Interval(low, high)}}."
                 )
-        return jtu.tree_unflatten(self.structure, [self.domains[name].unconstrain(value) for name, value in given.items()])
+        return jtu.tree_unflatten(
+            self.structure, [self.domains[name].unconstrain(value) for name, value in given.items()]
+        )
 
 
 def free(model: eqx.Module, where: Where, domains: Any = None) -> tuple[PyTree, Build]:
@@ -77,16 +83,16 @@ def free(model: eqx.Module, where: Where, domains: Any = None) -> tuple[PyTree, 
 
     **Arguments**
 
-    - `where`: a function of the model that returns a parameter, or a tuple, list or dict of parameters; `jnm.at(...)` for
-      some elements of one; or a tuple, list or dict of these. `theta` has the same structure.
-    - `domains`: in that structure, or a dict by name ("coupling.gain"), the domains to use instead of the parameters' own;
-      None keeps a parameter's own.
+    - `where`: a function of the model that returns a parameter, or a tuple, list or dict of parameters; `jnm.at(...)`
+      for some elements of one; or a tuple, list or dict of these. `theta` has the same structure.
+    - `domains`: in that structure, or a dict by name ("coupling.gain"), the domains to use instead of the parameters'
+      own; None keeps a parameter's own.
 
     **Returns** `theta` and a `Build`.
 
-    Raises `ValueError` where `where` selects something else than parameters (None, a field that is fixed when the model is
-    built, a whole sub-module) or the same element twice, for domains of another structure or of unknown names, and for
-    values outside their domain.
+    Raises `ValueError` where `where` selects something else than parameters (None, a field that is fixed when the
+    model is built, a whole sub-module) or the same element twice, for domains of another structure or of unknown
+    names, and for values outside their domain.
     """
     spots, structure = jtu.tree_flatten(select(model, where))
     names = tuple(spot.name for spot in spots)
@@ -110,12 +116,14 @@ def _domains(spots: list[Spot], given: Any, structure: Any, names: tuple[str, ..
         if given_structure != structure:
             if not isinstance(given, dict) or not set(given) <= set(names):
                 raise ValueError(
-                    f"free: domains has the structure {given_structure}; wanted that of where, {structure}, or a dict by "
-                    f"name of some of {', '.join(names)}."
+                    f"free: domains has the structure {given_structure}; wanted that of where, {structure}, or a dict "
+                    f"by name of some of {', '.join(names)}."
                 )
             chosen = [given.get(name) for name in names]
     if not all(x is None or isinstance(x, Domain) for x in chosen):
-        raise ValueError("free: domains wants jnm.Real(), jnm.Positive(), jnm.Interval(low, high), or None for a parameter's own.")
+        raise ValueError(
+            "free: domains wants jnm.Real(), jnm.Positive(), jnm.Interval(low, high), or None: the parameter's own."
+        )
     return {spot.name: spot.domain if x is None else x for spot, x in zip(spots, chosen, strict=True)}
 
 

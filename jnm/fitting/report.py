@@ -1,7 +1,7 @@
 """report(): estimates with their intervals, or the reason why there is none, and how the fit went.
 
-Intervals are computed for theta (`jnm.fitting.uncertainty`) and mapped through each parameter's domain, so they never leave
-it and need not be symmetric.
+Intervals are computed for theta (`jnm.fitting.uncertainty`) and mapped through each parameter's domain, so they never
+leave it and need not be symmetric.
 """
 
 import dataclasses
@@ -61,7 +61,11 @@ class Report:
 
     def _repr_html_(self) -> str:
         def line(tag: str, cells: tuple[str, ...]) -> str:
-            return "<tr>" + "".join(f'<{tag} style="text-align:left">{html.escape(cell)}</{tag}>' for cell in cells) + "</tr>"
+            return (
+                "<tr>"
+                + "".join(f'<{tag} style="text-align:left">{html.escape(cell)}</{tag}>' for cell in cells)
+                + "</tr>"
+            )
 
         head, *body = self._cells()
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
@@ -69,12 +73,19 @@ class Report:
 
     def _cells(self) -> list[tuple[str, ...]]:
         several = any(row.spread for row in self.rows)
-        head = ("parameter", "unit", "start", "estimate", f"{self.level:.0%} interval", *(("over starts",) if several else ()))
+        head = (
+            "parameter",
+            "unit",
+            "start",
+            "estimate",
+            f"{self.level:.0%} interval",
+            *(("over starts",) if several else ()),
+        )
         return [head, *(_cells(row, several) for row in self.rows)]
 
 
 def report(fit: Fit, level: float, keys: int) -> Report:
-    """The report of a fit; see `Fit.report`. Raises `ValueError` unless 0 < level < 1 and there are at least two keys."""
+    """The report of a fit; see `Fit.report`. Raises `ValueError` unless 0 < level < 1 and keys >= 2."""
     if not 0 < level < 1 or keys < 2:
         raise ValueError(f"report: level = {level}, keys = {keys}; wanted 0 < level < 1 and at least 2 keys.")
     known, reason = _uncertainty(fit, keys)
@@ -84,7 +95,14 @@ def report(fit: Fit, level: float, keys: int) -> Report:
     rows = (
         Row(label, unit, start, estimate, interval, why, _at_bound(domain, estimate), over)
         for label, unit, domain, start, estimate, (interval, why), over in zip(
-            fit.build.labels, units, domains, _values(fit, fit.start), _values(fit, fit.theta), intervals, spread, strict=True
+            fit.build.labels,
+            units,
+            domains,
+            _values(fit, fit.start),
+            _values(fit, fit.theta),
+            intervals,
+            spread,
+            strict=True,
         )
     )
     return Report(tuple(rows), level, tuple(_notes(fit, known)))
@@ -113,7 +131,11 @@ def _intervals(fit: Fit, known: Uncertainty, level: float) -> list[tuple[tuple[f
     low, high = (_values(fit, unravel(flat + sign * half.astype(flat.dtype))) for sign in (-1, 1))
     blind = _blind(fit, known)
     return [
-        (None, blind[i]) if i in blind else ((low[i], high[i]), "") if np.isfinite(low[i] + high[i]) else (None, "not identified")
+        (None, blind[i])
+        if i in blind
+        else ((low[i], high[i]), "")
+        if np.isfinite(low[i] + high[i])
+        else (None, "not identified")
         for i in range(len(low))
     ]
 
@@ -124,7 +146,7 @@ def _blind(fit: Fit, known: Uncertainty) -> dict[int, str]:
     for group in known.blind:
         for i in group:
             others = [labels[j] for j in group if j != i]
-            reasons[i] = f"not told apart from {', '.join(others)}" if others else "the loss does not depend on it"
+            reasons[i] = f"not told apart from {', '.join(others)}" if others else "no influence on the loss is seen"
     return reasons
 
 
@@ -156,15 +178,16 @@ def _spread(fit: Fit) -> list[tuple[float, float] | None]:
 def _notes(fit: Fit, known: Uncertainty | None) -> list[str]:
     norms = fit.gradient_norms[~fit.skipped]
     notes = [
-        f"loss {fit.start_loss:.4g} -> {fit.best_loss:.4g}, best after step {fit.best_step} of {len(fit.losses)}; {fit.stopped}",
+        f"loss {fit.start_loss:.4g} -> {fit.best_loss:.4g}, best after step {fit.best_step} of {len(fit.losses)}; "
+        f"{fit.stopped}",
         f"steps skipped because something was not finite: {int(fit.skipped.sum())}",
     ]
     if norms.size:
         notes.append(f"gradient norm {norms[0]:.3g} at the start, {norms[-1]:.3g} at the end")
     if known is not None and known.remaining > _WORD_FOR_FAR:
         notes.append(
-            f"NOT ARRIVED: the best point lies about {known.remaining:.1f} standard deviations further, which the intervals "
-            "allow for; take more steps, a step size that decays, or more keys"
+            f"NOT ARRIVED: the best point lies about {known.remaining:.1f} standard deviations further, which the "
+            "intervals allow for; take more steps, a step size that decays, or more keys"
         )
     if fit.starts:
         ends = sorted(one.best_loss for one in fit.starts)
@@ -173,7 +196,9 @@ def _notes(fit: Fit, known: Uncertainty | None) -> list[str]:
 
 
 def _cells(row: Row, several: bool) -> tuple[str, ...]:
-    interval = f"no interval: {row.reason}" if row.interval is None else f"{row.interval[0]:.4g} to {row.interval[1]:.4g}"
+    interval = (
+        f"no interval: {row.reason}" if row.interval is None else f"{row.interval[0]:.4g} to {row.interval[1]:.4g}"
+    )
     over = (f"{row.spread[0]:.4g} to {row.spread[1]:.4g}" if row.spread else "",) if several else ()
     bound = " (at a bound)" if row.at_bound else ""
     return (row.name, row.unit, f"{row.start:.4g}", f"{row.estimate:.4g}{bound}", interval, *over)

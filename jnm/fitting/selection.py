@@ -14,7 +14,7 @@ import jax.tree_util as jtu
 import numpy as np
 from jaxtyping import PyTree
 
-from jnm._param import Domain, Real, domain_of, parameters
+from jnm._param import Domain, domain_of, parameters
 
 Where = Any  # a function of the model, a `jnm.at`, or a tuple, list or dict of these
 
@@ -34,7 +34,7 @@ class Spot:
     leaf: int
     path: tuple[Any, ...]
     value: Any
-    owner: Any
+    owner: eqx.Module
     index: Any = None
 
     def __getitem__(self, index: Any) -> "Spot":
@@ -67,12 +67,12 @@ class Spot:
     @property
     def domain(self) -> Domain:
         """The parameter's own domain; the whole line for an array that is no parameter."""
-        return domain_of(self.owner, self._field) if isinstance(self.owner, eqx.Module) else Real()
+        return domain_of(self.owner, self._field)
 
     @property
     def unit(self) -> str:
         """The parameter's unit."""
-        known = parameters(self.owner).get(self._field) if isinstance(self.owner, eqx.Module) else None
+        known = parameters(self.owner).get(self._field)
         return known.unit if known else ""
 
     @property
@@ -88,11 +88,13 @@ class Spot:
 def select(model: eqx.Module, where: Where) -> PyTree:
     """The spots that `where` selects, in the structure in which it selects them.
 
-    Raises `ValueError` for anything that is no array of real numbers of the model, naming what could be selected, and for
-    an element selected twice.
+    Raises `ValueError` for anything that is no array of real numbers of the model, naming what could be selected, and
+    for an element selected twice.
     """
     leaves, structure = jtu.tree_flatten_with_path(model)
-    marked = jtu.tree_unflatten(structure, [Spot(i, path, x, _owner(model, path)) for i, (path, x) in enumerate(leaves)])
+    marked = jtu.tree_unflatten(
+        structure, [Spot(i, path, x, _owner(model, path)) for i, (path, x) in enumerate(leaves)]
+    )
 
     def resolve(part: Any) -> Any:
         if isinstance(part, Spot):
@@ -140,18 +142,21 @@ def _check_once(labels: list[str]) -> None:
 def _offer(model: eqx.Module) -> str:
     """What can be selected and what is absent, for error messages."""
     leaves, _ = jtu.tree_flatten_with_path(model, is_leaf=lambda x: x is None)
-    known = [(_dotted(path), x) for path, x in leaves if getattr(path[-1], "name", "") in parameters(_owner(model, path))]
+    known = [
+        (_dotted(path), x) for path, x in leaves if getattr(path[-1], "name", "") in parameters(_owner(model, path))
+    ]
     absent = [name for name, x in known if x is None]
     text = f"Its parameters are {', '.join(name for name, x in known if x is not None)}."
     return text + (f" Absent (None; give them a value first): {', '.join(absent)}." if absent else "")
 
 
-def _owner(model: Any, path: tuple[Any, ...]) -> Any:
+def _owner(model: eqx.Module, path: tuple[Any, ...]) -> eqx.Module:
     """The innermost module that a path leads through: the one whose field holds the array."""
+    inner: Any = model
     owner = model
     for step in path[:-1]:
-        model = getattr(model, step.name) if isinstance(step, jtu.GetAttrKey) else model[_key(step)]
-        owner = model if isinstance(model, eqx.Module) else owner
+        inner = getattr(inner, step.name) if isinstance(step, jtu.GetAttrKey) else inner[_key(step)]
+        owner = inner if isinstance(inner, eqx.Module) else owner
     return owner
 
 

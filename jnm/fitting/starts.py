@@ -12,9 +12,10 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import PRNGKeyArray, PyTree
 
-from jnm.fitting.fit import Fit, average, fit
+from jnm.fitting.fit import Fit, fit
 from jnm.fitting.free import Build
 from jnm.fitting.loss import LossFunction
+from jnm.fitting.step import losses
 
 
 def multi_start(
@@ -35,8 +36,9 @@ def multi_start(
         >>> fit = jnm.fitting.multi_start(loss, theta, build, optax.adam(0.03), 300, jax.random.key(0), starts=8)
 
     The first starts from `theta`, the others from `theta` plus `spread` times standard normal numbers (for a positive
-    parameter 0.5 is a factor of 1.6 up or down); places where the loss is not finite are passed over. All use the same noise,
-    so that their losses compare. `checkpoint="fit.ckpt"` becomes fit-0.ckpt, fit-1.ckpt, ...; `options` are those of `fit`.
+    parameter 0.5 is a factor of 1.6 up or down); places where the loss is not finite are passed over. All use the
+    same noise, so that their losses compare. `checkpoint="fit.ckpt"` becomes fit-0.ckpt, fit-1.ckpt, ...; `options`
+    are those of `fit`.
 
     Raises `ValueError` if fewer than `starts` of ten times as many places have a finite loss, and as `fit`.
     """
@@ -51,15 +53,17 @@ def multi_start(
     return dataclasses.replace(best, starts=tuple(fits))
 
 
-def _places(loss: LossFunction, theta: PyTree, build: Build, key: PRNGKeyArray, starts: int, spread: float) -> list[PyTree]:
+def _places(
+    loss: LossFunction, theta: PyTree, build: Build, key: PRNGKeyArray, starts: int, spread: float
+) -> list[PyTree]:
     judge = jax.random.split(key, 1)
     candidates = itertools.chain([theta], _scattered(theta, key, 10 * starts, spread))
-    finite = (place for place in candidates if np.isfinite(float(average(loss, build, place, judge))))
+    finite = (place for place in candidates if np.isfinite(losses(loss, build, place, judge)).all())
     places = list(itertools.islice(finite, starts))
     if len(places) < starts:
         raise ValueError(
-            f"multi_start: only {len(places)} of {10 * starts} places within {spread} of theta have a finite loss; wanted "
-            f"{starts}. Take a smaller spread, or a smaller dt."
+            f"multi_start: only {len(places)} of {10 * starts} places within {spread} of theta have a finite loss; "
+            f"wanted {starts}. Take a smaller spread, or a smaller dt."
         )
     return places
 

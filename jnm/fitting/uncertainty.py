@@ -8,8 +8,8 @@ For residuals r with Jacobian J, the loss sum_i c_i |r_i|^2 has the Gauss-Newton
 - V: what other noise keys would do to g, averaged over the keys used here.
 - d: the step to the best point that is still left. A fit that has not arrived gets a wider interval.
 
-J is itself an average over noisy simulations, and noise in J makes J^T J too large and intervals too narrow. Products of
-J from two DIFFERENT keys have no such bias, so H averages those only.
+J is itself an average over noisy simulations, and noise in J makes J^T J too large and intervals too narrow. Products
+of J from two DIFFERENT keys have no such bias, so H averages those only.
 
 White H (1982) Maximum likelihood estimation of misspecified models. Econometrica 50:1-25, for the sandwich; Bartlett MS
 (1935) Some aspects of the time-correlation problem. J R Stat Soc 98:536-543, for effective samples.
@@ -30,7 +30,7 @@ float32 is exact to 1e-6 at best, and its errors enter squared; the margin is fo
 
 
 class Uncertainty(NamedTuple):
-    """Covariance of the flattened theta; `freedom` of the t distribution; what cannot be told, and how far the best is."""
+    """Covariance of the flattened theta, `freedom` of the t distribution, what cannot be told, how far the best is."""
 
     covariance: np.ndarray
     freedom: float
@@ -48,7 +48,9 @@ def uncertainty(terms: Any, build: Any, theta: PyTree, keys: PRNGKeyArray) -> Un
     gradients = np.asarray(sum(c * part.gradients for c, part in zip(scales, parts, strict=True)))
     inverse, blind = _inverse(np.asarray(H))
     step = -inverse @ gradients.mean(axis=0)
-    scatter = [term.gradient_covariance(part.J, part.r + part.J @ step) for (_, term), part in zip(terms, parts, strict=True)]
+    scatter = [
+        term.gradient_covariance(part.J, part.r + part.J @ step) for (_, term), part in zip(terms, parts, strict=True)
+    ]
     S = sum(c**2 * s for c, (s, _) in zip(scales, scatter, strict=True))
     V = np.atleast_2d(np.cov(gradients.T)) / len(gradients)
     covariance = inverse @ (S + V) @ inverse
@@ -67,9 +69,10 @@ def correlation_time(residuals: np.ndarray) -> float:
 
 
 def separable(J: np.ndarray, r: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, float]:
-    """Covariance of J^T r for noise correlated by `along` over samples and in any way over channels; degrees of freedom.
+    """Covariance of J^T r for noise correlated by `along` over samples and in any way over channels; its freedom.
 
-        S = sum_st along_|s-t| J_s^T R J_t,    R = r^T r / n over channels, N / (N - parameters) larger: N effective data
+        S = sum_st along_|s-t| J_s^T R J_t,    R = r^T r / n over channels, N / (N - parameters) larger: N effective
+        data
 
     R comes from the residuals, so what the model misses widens the intervals too. N = (n / sum_k along_|k|) m, with
     m = (tr R)^2 / tr R^2 the number of channels that the correlated ones are worth.
@@ -85,7 +88,7 @@ def separable(J: np.ndarray, r: np.ndarray, along: np.ndarray) -> tuple[np.ndarr
 
 
 class _Linear(NamedTuple):
-    """A loss around theta: mean residuals and Jacobian over keys, H without the bias of noise in J, half-gradients by key."""
+    """A loss around theta: mean residuals and Jacobian over keys, H without the bias of noise in J, J^T r by key."""
 
     r: np.ndarray
     J: np.ndarray

@@ -42,7 +42,7 @@ class LeadField(eqx.Module):
     """Head frame, mm."""
     region_positions: Float[Array, "region 3"]
     """Head frame, mm; the area-weighted mean of a parcel's sources."""
-    share_kept: Float[Array, "region"] | None
+    share_kept: Float[Array, " region"] | None
     """What cancellation inside a parcel leaves of the mean gain of its sources, 0 to 1; None without parcels."""
     ch_names: tuple[str, ...] = eqx.field(static=True)
     ch_types: tuple[str, ...] = eqx.field(static=True)

@@ -52,7 +52,7 @@ class Sensors(eqx.Module):
     ch_names: tuple[str, ...] = eqx.field(static=True)
     ch_types: tuple[str, ...] = eqx.field(static=True)
     """Of each channel, as MNE names them: "mag" (fT, axial gradiometers too) or "grad" (planar, fT/cm)."""
-    noise_density: Float[Array, "channel"] = param(
+    noise_density: Float[Array, " channel"] = param(
         unit="fT/sqrt(Hz) or fT/cm/sqrt(Hz)",
         domain=Positive(),
         doc="white noise of each channel, amplitude density (one-sided)",

@@ -1,10 +1,11 @@
 r"""Spectra by Welch's method: tapered, overlapping segments, averaged; one-sided densities per Hz.
 
-    S(f) = 2 / (f_s sum_n w_n^2) < |sum_n w_n (x_n - mean x) exp(-2 pi i f n / f_s)|^2 >_segments       (1 at DC and Nyquist)
+    S(f) = 2 / (f_s sum_n w_n^2) < |sum_n w_n (x_n - mean x) exp(-2 pi i f n / f_s)|^2 >_segments       (1 at DC and
+    Nyquist)
 
 An average over M independent segments scatters as chi^2 with 2 M degrees of freedom, so its logarithm has the bias
-b_M = psi(M) - log M and the variance psi'(M). Overlapping segments are not independent: with rho_j the correlation of two
-tapers j hops apart, K of them are worth M = K / (1 + 2 sum_j (1 - j/K) rho_j^2).
+b_M = psi(M) - log M and the variance psi'(M). Overlapping segments are not independent: with rho_j the correlation of
+two tapers j hops apart, K of them are worth M = K / (1 + 2 sum_j (1 - j/K) rho_j^2).
 
 Welch PD (1967) The use of fast Fourier transform for the estimation of power spectra. IEEE Trans Audio Electroacoust
 15:70-73.
@@ -31,7 +32,8 @@ def psd(
 ) -> tuple[Float[np.ndarray, " frequency"], Float[Array, "frequency ..."]]:
     """Power spectral density, one-sided, in the unit of x squared per Hz (Welch; see the head of this file).
 
-        >>> f_hz, S = jnm.observe.psd(field, dt=1.0, segment=1_000.0)      # field [time, channel] -> S [frequency, channel]
+        >>> f_hz, S = jnm.observe.psd(field, dt=1.0, segment=1_000.0)      # field [time, channel] -> S [frequency,
+        channel]
 
     Differentiable; equal to `scipy.signal.welch(x, 1000 / dt, nperseg=segment / dt, axis=0)`.
 
@@ -65,8 +67,8 @@ def csd(
 ) -> tuple[Float[np.ndarray, " frequency"], Complex[Array, "frequency channel channel"]]:
     """Cross-spectral density S_ij(f) = <X_i conj(X_j)>, one-sided, per Hz: Hermitian, with `psd` on its diagonal.
 
-    S_ij has a positive phase where channel i leads channel j, and y = G x has S_y = G S_x G^H. Arguments as in `psd`; SciPy's
-    `csd(x_j, x_i)` is the element [i, j].
+    S_ij has a positive phase where channel i leads channel j, and y = G x has S_y = G S_x G^H. Arguments as in `psd`;
+    SciPy's `csd(x_j, x_i)` is the element [i, j].
 
         >>> f_hz, S = jnm.observe.csd(field, dt=1.0, segment=1_000.0)
     """
@@ -78,21 +80,25 @@ def csd(
     return plan.frequencies, density * _over(plan.scale, density)
 
 
-def averages(samples: int, dt: float, segment: float | None = None, *, overlap: float = 0.5, window: str = "hann") -> float:
+def averages(
+    samples: int, dt: float, segment: float | None = None, *, overlap: float = 0.5, window: str = "hann"
+) -> float:
     """How many independent segments the average over the overlapping ones of a record is worth: M of the file's head.
 
-        >>> jnm.observe.averages(60_000, dt=1.0, segment=1_000.0)      # one minute, 119 Hann segments that half overlap
-        112.76...
+    >>> jnm.observe.averages(60_000, dt=1.0, segment=1_000.0)      # one minute, 119 Hann segments that half overlap
+    112.76...
     """
     plan = _plan(samples, dt, segment, overlap, window)
     return plan.count / _in_common(plan, 0)
 
 
-def bin_correlation(dt: float, segment: float, *, overlap: float = 0.5, window: str = "hann") -> Float[np.ndarray, " lag"]:
+def bin_correlation(
+    dt: float, segment: float, *, overlap: float = 0.5, window: str = "hann"
+) -> Float[np.ndarray, " lag"]:
     """Correlation of a spectrum's estimates 0, 1, 2 and 3 frequencies apart, which tapers bring about (many segments).
 
-        >>> jnm.observe.bin_correlation(dt=1.0, segment=1_000.0)
-        array([1.        , 0.458..., 0.039..., 0.001...])
+    >>> jnm.observe.bin_correlation(dt=1.0, segment=1_000.0)
+    array([1.        , 0.458..., 0.039..., 0.001...])
     """
     plan = _plan(round(100 * segment / dt), dt, segment, overlap, window)
     common = [_in_common(plan, lag) for lag in range(min(4, len(plan.frequencies)))]
@@ -100,10 +106,10 @@ def bin_correlation(dt: float, segment: float, *, overlap: float = 0.5, window: 
 
 
 def log_bias(averages: float) -> float:
-    """b_M = psi(M) - log M: what the logarithm of a spectrum of M averages lies below that of its expectation, in nepers.
+    """b_M = psi(M) - log M: how far the logarithm of a spectrum of M averages lies off that of its expectation.
 
-        >>> jnm.observe.log_bias(5)
-        -0.103...
+    >>> jnm.observe.log_bias(5)
+    -0.103...
     """
     from scipy.special import digamma
 
@@ -135,9 +141,9 @@ def _plan(samples: int, dt: float, segment: float | None, overlap: float, window
     length = int(samples / (1 + 7 * (1 - overlap))) if segment is None else round(segment / dt)
     if not 2 <= length <= samples:
         raise ValueError(
-            f"psd: segments of {length} samples ({length * dt:g} ms) in a record of {samples} samples ({samples * dt:g} ms); "
-            "wanted at least 2 samples a segment and one whole segment. A resolution of 1 Hz takes 1000 ms: record longer, "
-            "or take a shorter segment (ms) and with it a coarser resolution."
+            f"psd: segments of {length} samples ({length * dt:g} ms) in a record of {samples} samples "
+            f"({samples * dt:g} ms); wanted at least 2 samples a segment and one whole segment. A resolution of 1 Hz "
+            "takes 1000 ms: record longer, or take a shorter segment (ms) and with it a coarser resolution."
         )
     taper = _taper(window, length)
     hop = length - int(overlap * length + 1e-9)  # rounded down as in SciPy
@@ -151,7 +157,7 @@ def _plan(samples: int, dt: float, segment: float | None, overlap: float, window
 
 
 def _in_common(plan: _Plan, lag: int) -> float:
-    """sum_j (1 - |j|/K) |rho_j(lag)|^2 over hops j, rho_j(lag) the correlation of tapers j hops and `lag` frequencies apart."""
+    """sum_j (1 - |j|/K) |rho_j(lag)|^2 over hops j; rho_j(lag) correlates tapers j hops and `lag` frequencies apart."""
     w, K = plan.window, plan.count
     turned = w * np.exp(-2j * np.pi * lag * np.arange(len(w)) / len(w))
     shifts = np.arange(0, min(len(w), K * plan.hop), plan.hop)

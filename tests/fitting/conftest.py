@@ -15,7 +15,7 @@ GAINS = (1.0, 0.8, 0.5)
 
 
 class OU(eqx.Module):
-    """x' = -x / tau + noise, of standard deviation `amplitude`; known exactly, S(f) = 4 A^2 tau / (1 + (2 pi f tau)^2)."""
+    """x' = -x / tau + noise, of standard deviation `amplitude`: S(f) = 4 A^2 tau / (1 + (2 pi f tau)^2)."""
 
     tau: Array = param(10.0, unit="ms", domain=Positive())
     amplitude: Array = param(1.0, domain=Positive())

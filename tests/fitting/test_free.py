@@ -54,7 +54,9 @@ def test_structures_and_names(net):
     theta, build = free(net, [jnm.at(lambda m: m.node.C, (slice(None), 0)), lambda m: m.speed])
     assert build.names == ("node.C[:, 0]", "speed") and build.labels[:2] == ("node.C[0, 0]", "node.C[1, 0]")
     assert build.units == {"node.C[:, 0]": "", "speed": "mm/ms"}
-    assert free(net, jnm.at(lambda m: m.connectome.weights, jnp.array([0, 2])))[1].names == ("connectome.weights[[0, 2]]",)
+    assert free(net, jnm.at(lambda m: m.connectome.weights, jnp.array([0, 2])))[1].names == (
+        "connectome.weights[[0, 2]]",
+    )
 
 
 def test_elements_leave_the_others_alone(net):
@@ -69,7 +71,11 @@ def test_domains_own_given_and_by_name(net):
     assert str(domains["speed"]) == "(2, 20)" and isinstance(domains["node.tau_m"], jnm.Positive)
     by_structure = free(net, where, {"a": None, "b": jnm.Interval(1.0, 9.0), "c": None})[1].domains
     by_name = free(net, where, {"node.tau_m": jnm.Interval(1.0, 9.0)})[1].domains
-    assert str(by_structure) == str(by_name) and str(by_name["node.tau_m"]) == "(1, 9)" and str(by_name["speed"]) == "(2, 20)"
+    assert (
+        str(by_structure) == str(by_name)
+        and str(by_name["node.tau_m"]) == "(1, 9)"
+        and str(by_name["speed"]) == "(2, 20)"
+    )
 
 
 def test_build_under_vmap_and_as_an_argument(net):

@@ -1,7 +1,6 @@
 """Losses against SciPy, theory and hand arithmetic; sums, gradients, and measurements that do not fit."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.signal
@@ -103,7 +102,9 @@ def test_gradient(x64, ou, kind):
     gradient, h = jax.grad(lambda x: loss(build(x), KEY))(theta), 1e-5
     for i in range(2):
         high, low = (tuple(x + s * h * (i == j) for j, x in enumerate(theta)) for s in (1, -1))
-        assert float(gradient[i]) == pytest.approx(float(loss(build(high), KEY) - loss(build(low), KEY)) / (2 * h), rel=1e-6)
+        assert float(gradient[i]) == pytest.approx(
+            float(loss(build(high), KEY) - loss(build(low), KEY)) / (2 * h), rel=1e-6
+        )
 
 
 @pytest.mark.parametrize(

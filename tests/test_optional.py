@@ -62,4 +62,4 @@ def test_every_cure_is_a_true_one():
 
 def test_extras_are_those_promised():
     assert {"mne", "io", "bayes", "cuda12", "cuda13", "test", "docs"} == set(extras())
-    assert {"xarray", "zarr", "h5netcdf", "scipy"} == extras()["io"]
+    assert {"xarray", "zarr", "h5netcdf", "h5py", "scipy"} == extras()["io"]

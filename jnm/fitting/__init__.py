@@ -8,6 +8,7 @@ from jnm.fitting.loss import (
     AbstractResidualLoss as AbstractResidualLoss,
     SumLoss as SumLoss,
 )
+from jnm.fitting.polish import polish as polish
 from jnm.fitting.report import Report as Report, Row as Row
 from jnm.fitting.starts import multi_start as multi_start
 from jnm.fitting.time_course import TimeCourseLoss as TimeCourseLoss

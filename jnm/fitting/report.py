@@ -61,11 +61,8 @@ class Report:
 
     def _repr_html_(self) -> str:
         def line(tag: str, cells: tuple[str, ...]) -> str:
-            return (
-                "<tr>"
-                + "".join(f'<{tag} style="text-align:left">{html.escape(cell)}</{tag}>' for cell in cells)
-                + "</tr>"
-            )
+            marked = (f'<{tag} style="text-align:left">{html.escape(cell)}</{tag}>' for cell in cells)
+            return f"<tr>{''.join(marked)}</tr>"
 
         head, *body = self._cells()
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
@@ -73,15 +70,8 @@ class Report:
 
     def _cells(self) -> list[tuple[str, ...]]:
         several = any(row.spread for row in self.rows)
-        head = (
-            "parameter",
-            "unit",
-            "start",
-            "estimate",
-            f"{self.level:.0%} interval",
-            *(("over starts",) if several else ()),
-        )
-        return [head, *(_cells(row, several) for row in self.rows)]
+        head = ("parameter", "unit", "start", "estimate", f"{self.level:.0%} interval")
+        return [head + ("over starts",) * several, *(_cells(row, several) for row in self.rows)]
 
 
 def report(fit: Fit, level: float, keys: int) -> Report:
@@ -90,20 +80,19 @@ def report(fit: Fit, level: float, keys: int) -> Report:
         raise ValueError(f"report: level = {level}, keys = {keys}; wanted 0 < level < 1 and at least 2 keys.")
     known, reason = _uncertainty(fit, keys)
     intervals = [(None, reason)] * len(fit.build.labels) if known is None else _intervals(fit, known, level)
-    spread = _spread(fit)
-    domains, units = _by_element(fit, fit.build.domains), _by_element(fit, fit.build.units)
+    bounds, units = _by_element(fit, fit.build.domains), _by_element(fit, fit.build.units)
+    columns = (
+        fit.build.labels,
+        units,
+        _values(fit, fit.start),
+        _values(fit, fit.theta),
+        intervals,
+        bounds,
+        _spread(fit),
+    )
     rows = (
-        Row(label, unit, start, estimate, interval, why, _at_bound(domain, estimate), over)
-        for label, unit, domain, start, estimate, (interval, why), over in zip(
-            fit.build.labels,
-            units,
-            domains,
-            _values(fit, fit.start),
-            _values(fit, fit.theta),
-            intervals,
-            spread,
-            strict=True,
-        )
+        Row(label, unit, start, estimate, interval, why, _at_bound(domain, estimate), spread)
+        for label, unit, start, estimate, (interval, why), domain, spread in zip(*columns, strict=True)
     )
     return Report(tuple(rows), level, tuple(_notes(fit, known)))
 
@@ -117,7 +106,7 @@ def _uncertainty(fit: Fit, keys: int) -> tuple[Uncertainty | None, str]:
         return None, "the loss is not finite"
     known = uncertainty(terms, fit.build, fit.theta, jax.random.split(jax.random.fold_in(fit.key, _REPORT_KEYS), keys))
     if not np.all(np.isfinite(known.covariance)):
-        return None, "the gradient is not finite at the estimate"
+        return None, "a simulation or its gradient at the estimate is not finite"
     if known.freedom <= 0:
         return None, "fewer independent data than parameters"
     return known, ""
@@ -129,15 +118,8 @@ def _intervals(fit: Fit, known: Uncertainty, level: float) -> list[tuple[tuple[f
     half = stdtrit(known.freedom, (1 + level) / 2) * np.sqrt(np.maximum(np.diag(known.covariance), 0.0))
     flat, unravel = ravel_pytree(fit.theta)
     low, high = (_values(fit, unravel(flat + sign * half.astype(flat.dtype))) for sign in (-1, 1))
-    blind = _blind(fit, known)
-    return [
-        (None, blind[i])
-        if i in blind
-        else ((low[i], high[i]), "")
-        if np.isfinite(low[i] + high[i])
-        else (None, "not identified")
-        for i in range(len(low))
-    ]
+    reasons = dict.fromkeys(np.flatnonzero(~np.isfinite(np.add(low, high))), "not identified") | _blind(fit, known)
+    return [(None, reasons[i]) if i in reasons else (ends, "") for i, ends in enumerate(zip(low, high, strict=True))]
 
 
 def _blind(fit: Fit, known: Uncertainty) -> dict[int, str]:

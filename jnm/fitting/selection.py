@@ -152,16 +152,17 @@ def _offer(model: eqx.Module) -> str:
 
 def _owner(model: eqx.Module, path: tuple[Any, ...]) -> eqx.Module:
     """The innermost module that a path leads through: the one whose field holds the array."""
-    inner: Any = model
-    owner = model
+    inner, owner = model, model
     for step in path[:-1]:
-        inner = getattr(inner, step.name) if isinstance(step, jtu.GetAttrKey) else inner[_key(step)]
+        inner = _enter(inner, step)
         owner = inner if isinstance(inner, eqx.Module) else owner
     return owner
 
 
-def _key(step: Any) -> Any:
-    return step.idx if isinstance(step, jtu.SequenceKey) else step.key
+def _enter(value: Any, step: Any) -> Any:
+    if isinstance(step, jtu.GetAttrKey):
+        return getattr(value, step.name)
+    return value[step.idx if isinstance(step, jtu.SequenceKey) else step.key]
 
 
 def _dotted(path: tuple[Any, ...]) -> str:

@@ -15,8 +15,7 @@ class TimeCourseLoss(AbstractResidualLoss):
 
     Not for ongoing activity, whose course no model predicts: there gradients grow with the length and mean nothing.
 
-        >>> loss = jnm.TimeCourseLoss(lambda m, key: lead(jnm.simulate(m, 300.0, 0.1, save=source).ys), evoked,
-        whitener=W)
+        >>> loss = jnm.TimeCourseLoss(lambda model, key: lead(run(model, key)), evoked, whitener=W)
 
     **Arguments**
 
@@ -26,10 +25,10 @@ class TimeCourseLoss(AbstractResidualLoss):
     - `whitener`: W [rank, channel], such that W times the noise has unit covariance.
 
     **Intervals** are those of least squares, with the variance of the residuals themselves (so misfit widens them)
-    and as many effective samples as the autocorrelation of the residuals leaves.
+    and as many effective samples as the autocorrelation of the residuals leaves: right for slow responses, too wide
+    for responses faster than the noise.
 
-    Raises `ValueError` for arrays that do not fit together or are not finite, and without (or with both) of the last
-    two.
+    Raises `ValueError` for arrays that do not fit together or are not finite, and unless one of the last two is given.
     """
 
     simulation: Simulation

@@ -28,6 +28,8 @@ _BLIND = 1e-8
 """A direction in which the loss is curved less than this, each parameter scaled to curvature 1, is not identified: J in
 float32 is exact to 1e-6 at best, and its errors enter squared; the margin is for what a simulation adds."""
 
+_NEGLIGIBLE = 1e-6  # of theta, which is of order one: a step or an uncertainty that nobody asks about
+
 
 class Uncertainty(NamedTuple):
     """Covariance of the flattened theta, `freedom` of the t distribution, what cannot be told, how far the best is."""
@@ -35,7 +37,7 @@ class Uncertainty(NamedTuple):
     covariance: np.ndarray
     freedom: float
     blind: list[list[int]]
-    """Groups of parameters that the loss cannot tell apart; a group of one has no influence on it."""
+    """Groups of parameters that the loss cannot tell apart; a group of one has no influence that is seen."""
     remaining: float
     """The step still left to the best point, in standard deviations of the estimate (the largest over parameters)."""
 
@@ -46,6 +48,8 @@ def uncertainty(terms: Any, build: Any, theta: PyTree, keys: PRNGKeyArray) -> Un
     scales = [weight / part.r.size for (weight, _), part in zip(terms, parts, strict=True)]
     H = sum(c * part.H for c, part in zip(scales, parts, strict=True))
     gradients = np.asarray(sum(c * part.gradients for c, part in zip(scales, parts, strict=True)))
+    if not np.all(np.isfinite(H)):
+        return Uncertainty(np.full(np.shape(H), np.nan), np.nan, [], np.nan)
     inverse, blind = _inverse(np.asarray(H))
     step = -inverse @ gradients.mean(axis=0)
     scatter = [
@@ -54,7 +58,7 @@ def uncertainty(terms: Any, build: Any, theta: PyTree, keys: PRNGKeyArray) -> Un
     S = sum(c**2 * s for c, (s, _) in zip(scales, scatter, strict=True))
     V = np.atleast_2d(np.cov(gradients.T)) / len(gradients)
     covariance = inverse @ (S + V) @ inverse
-    sd = np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).tiny))
+    sd = np.sqrt(np.maximum(np.diag(covariance), _NEGLIGIBLE**2))
     remaining = float(np.max(np.abs(step) / sd))
     return Uncertainty(covariance + np.outer(step, step), min(f for _, f in scatter), blind, remaining)
 
@@ -71,11 +75,10 @@ def correlation_time(residuals: np.ndarray) -> float:
 def separable(J: np.ndarray, r: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, float]:
     """Covariance of J^T r for noise correlated by `along` over samples and in any way over channels; its freedom.
 
-        S = sum_st along_|s-t| J_s^T R J_t,    R = r^T r / n over channels, N / (N - parameters) larger: N effective
-        data
+        S = sum_st along_|s-t| J_s^T R J_t,        R = r^T r / n  N / (N - parameters)  over channels
 
     R comes from the residuals, so what the model misses widens the intervals too. N = (n / sum_k along_|k|) m, with
-    m = (tr R)^2 / tr R^2 the number of channels that the correlated ones are worth.
+    m = (tr R)^2 / tr R^2 channels, is how many independent data the correlated ones are worth.
     """
     n, lags = len(J), along[: len(J)]
     R = r.T @ r / n
@@ -99,7 +102,7 @@ class _Linear(NamedTuple):
     def over_keys(cls, term: Any, build: Any, theta: PyTree, keys: PRNGKeyArray) -> "_Linear":
         r_sum, J_sum, own, gradients = 0.0, 0.0, 0.0, []
         for key in keys:
-            r, J = (np.asarray(x, float) for x in _linearise(term, build, theta, key))
+            r, J = (np.asarray(x, float) for x in linearise(term, build, theta, key))
             r_sum, J_sum, own = r_sum + r, J_sum + J, own + np.einsum("ncp,ncq->pq", J, J)
             gradients.append(np.einsum("ncp,nc->p", J, r))
         n = len(gradients)
@@ -109,7 +112,7 @@ class _Linear(NamedTuple):
 
 
 @eqx.filter_jit
-def _linearise(term: Any, build: Any, theta: PyTree, key: PRNGKeyArray) -> tuple[Array, Array]:
+def linearise(term: Any, build: Any, theta: PyTree, key: PRNGKeyArray) -> tuple[Array, Array]:
     """Residuals [sample, channel] and their Jacobian [sample, channel, parameter], some columns at a time."""
     flat, unravel = ravel_pytree(theta)
 

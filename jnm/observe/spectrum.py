@@ -32,8 +32,7 @@ def psd(
 ) -> tuple[Float[np.ndarray, " frequency"], Float[Array, "frequency ..."]]:
     """Power spectral density, one-sided, in the unit of x squared per Hz (Welch; see the head of this file).
 
-        >>> f_hz, S = jnm.observe.psd(field, dt=1.0, segment=1_000.0)      # field [time, channel] -> S [frequency,
-        channel]
+        >>> f_hz, S = jnm.observe.psd(field, dt=1.0, segment=1_000.0)  # [time, channel] -> [frequency, channel]
 
     Differentiable; equal to `scipy.signal.welch(x, 1000 / dt, nperseg=segment / dt, axis=0)`.
 

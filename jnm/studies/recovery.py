@@ -169,15 +169,17 @@ def recover(
     connectome: Connectome,
     seed: int = 0,
     *,
-    steps: int = 240,
+    steps: int = 100,
     seconds: float = 40.0,
     window: float = 1.2,
+    polish_keys: int = 16,
     progress: bool = True,
 ) -> Recovery:
     """Simulate a subject of `seconds` of MEG, fit three parameters by gradient descent, and compare with the truth.
 
     `connectome` (normalised by rows, with centres and orientations) carries the network; each of `steps` simulates
-    `window` seconds anew. Raises `ValueError` for a connectome without centres.
+    `window` seconds anew, and Gauss-Newton steps on `polish_keys` such windows go the last part of the way. Raises
+    `ValueError` for a connectome without centres.
     """
     centres, orientations = connectome.centres, connectome.orientations
     if centres is None or orientations is None:
@@ -199,8 +201,10 @@ def recover(
     theta, build = fitting.free(
         model, lambda m: (m.node.tau_m, m.coupling.gain, m.node.sigma), domains=(None, Positive(), Positive())
     )
-    optimiser = optax.adam(optax.cosine_decay_schedule(0.2, steps, alpha=0.02))
-    fit = fitting.fit(loss, theta, build, optimiser, steps, fit_key, progress=progress)
+    optimiser = optax.adam(optax.cosine_decay_schedule(0.2, steps, alpha=0.05))
+    fit = fitting.polish(
+        fitting.fit(loss, theta, build, optimiser, steps, fit_key, progress=progress), keys=polish_keys
+    )
     report = fit.report()
     found = build(fit.theta)
     psd = jax.jit(lambda m, key: observe.psd(ours(m, key, seconds * 250.0), INTERVAL, SEGMENT)[1])

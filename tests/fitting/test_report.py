@@ -87,6 +87,22 @@ def test_what_is_not_identified_gets_no_interval(ou):
     assert product["tau"].reason == "not told apart from amplitude" and product["amplitude"].interval is None
 
 
+def test_simulations_that_diverge_at_the_estimate(done, ou):
+    def sometimes(model, key):
+        return jnp.where(jax.random.uniform(key) < 0.3, jnp.nan, 1.0) * ou.decay(model, key)
+
+    loss = TimeCourseLoss(sometimes, np.ones((100, 3)), noise_sd=1.0)
+    report = fit(loss, done.start, done.build, optax.sgd(0.01), 5, jax.random.key(1), judge_keys=1).report()
+    assert all("not finite" in row.reason and row.interval is None for row in report.rows)
+
+
+def test_data_without_noise(done, ou):
+    """Nothing is uncertain, and nothing is left to go either."""
+    loss = TimeCourseLoss(ou.decay, ou.decay(done.build(done.start), KEY), noise_sd=1.0)
+    report = fit(loss, done.start, done.build, optax.adam(0.01), 1, KEY).report()
+    assert report["tau"].interval == pytest.approx((20.0, 20.0), rel=1e-4) and "NOT ARRIVED" not in str(report)
+
+
 def test_too_few_data(ou):
     theta, build = free(ou.Model(), lambda m: (m.tau, m.amplitude))
     loss = TimeCourseLoss(

@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 import jnm
 from jnm._param import param
 from jnm.fitting import AbstractResidualLoss, LogSpectralLoss, TimeCourseLoss, fit, free
-from jnm.fitting.uncertainty import _Linear, _linearise, correlation_time, separable, uncertainty
+from jnm.fitting.uncertainty import _Linear, linearise, correlation_time, separable, uncertainty
 
 KEYS = jax.random.split(jax.random.key(3), 4)
 
@@ -143,7 +143,7 @@ def test_columns_through_a_network_are_the_gradient(x64):
 
     theta, build = free(net, lambda m: (m.coupling.gain, m.node.eta, m.speed))
     loss = TimeCourseLoss(simulate, jnp.zeros((60, 3)), noise_sd=0.5)
-    r, J = _linearise(loss, build, theta, KEYS[0])
+    r, J = linearise(loss, build, theta, KEYS[0])
     gradient, _ = ravel_pytree(jax.grad(lambda x: loss(build(x), KEYS[0]))(theta))
     np.testing.assert_allclose(2 * jnp.einsum("ncp,nc->p", J, r) / r.size, gradient, rtol=1e-8)
     assert np.all(np.abs(gradient) > 1e-8)

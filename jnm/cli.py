@@ -1,4 +1,4 @@
-"""The command line: `jnm demo` shows the chain on simulated data, `jnm fit` runs it on a recording of one's own."""
+"""The command line: `jnm demo` shows the whole chain, from a brain network to sensors and back by gradient."""
 
 import argparse
 import sys
@@ -34,18 +34,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--seed", type=int, default=0, help="seed of the subject (default %(default)s)")
     demo.set_defaults(run=_demo)
-
-    fit = commands.add_parser("fit", help="fit a network of mass models to an evoked MEG recording")
-    fit.add_argument("evoked", type=Path, help="averaged responses, -ave.fif")
-    fit.add_argument("--forward", type=Path, required=True, help="forward solution, -fwd.fif")
-    fit.add_argument("--cov", type=Path, required=True, help="noise covariance, -cov.fif")
-    fit.add_argument("--condition", help="which average, by its comment (default: the first)")
-    fit.add_argument(
-        "--connectome", type=Path, help="weights matched to the parcels by label (default: from the parcels' centroids)"
-    )
-    fit.add_argument("--parcels", type=Path, help="parcels of the sources, .json")
-    fit.add_argument("--out", type=Path, required=True, help="folder for the figure, the report and the result")
-    fit.set_defaults(run=_fit)
     return parser
 
 
@@ -66,18 +54,6 @@ def _demo(options: argparse.Namespace) -> int:
     print(f"\n{result}\n\n{result.report}\n")
     figure, table = result.save(folder)
     print(f"{time.perf_counter() - begin:.0f} s; figure {figure}, result {table}")
-    return 0
-
-
-def _fit(options: argparse.Namespace) -> int:
-    from jnm import studies
-
-    folder = writable(options.out)
-    result = studies.fit_evoked(
-        options.evoked, options.forward, options.cov, condition=options.condition, connectome=options.connectome,
-        parcels=options.parcels, out=folder,
-    )  # fmt: skip
-    print(result)
     return 0
 
 

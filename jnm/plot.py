@@ -105,6 +105,6 @@ def recovery(
         capsize=3,
         label="fit, 90 % interval",
     )
-    ax.set(yticks=rows, yticklabels=list(names), xlabel="value / truth", ylim=(-0.6, len(names) - 0.4))
+    ax.set(yticks=rows, yticklabels=list(names), xlabel="value / truth", ylim=(-1.3, len(names) - 0.4))
     ax.legend(frameon=False)
     return ax.figure

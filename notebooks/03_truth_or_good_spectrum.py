@@ -127,11 +127,9 @@ def against_truth(ax, name, fits, title, colour):
     ax.minorticks_off()
     error = 100 * np.median(np.abs(np.array([row.estimate for row in rows]) / true - 1))
     ax.set_title(f"{title}: median error {error:.2g} %", loc="left", fontsize=10)
-    held = np.sum((low <= true) & (true <= high))
-    factor = np.median(high / np.maximum(low, 1e-30))
-    print(
-        f"{title:<21} 90 % intervals hold {held} of {len(rows)} truths; from end to end a factor {factor:.3g} (median)"
-    )
+    told = np.isfinite(high)
+    held = np.sum(told & (low <= true) & (true <= high))
+    print(f"{title:<14} 90 % intervals hold {held} of {told.sum()} truths; {np.sum(~told)} fits have no interval")
 
 
 every, calibrated = [r[1] for r in recovered], [r[2] for r in recovered]
@@ -165,6 +163,6 @@ figure
 
 # %% [markdown]
 # Weak noise passes through the node linearly, so $\sigma$ and the gain enter the spectrum only as their product: the
-# gradient slides down to the valley and stops at whatever point of its floor lies nearest to the start. The report
-# says so instead of giving an interval. Drive and spread set the place and the width of the peak, and are found. The
-# cure is no better optimiser but another measurement: with the gain known, $\sigma$ is found too.
+# gradient slides into the valley and stops somewhere on its floor. The report refuses an interval, or gives one that
+# is of no use. Drive and spread set the place and the width of the peak, and are found. The cure is no better
+# optimiser but another measurement: with the gain known, $\sigma$ is found too.

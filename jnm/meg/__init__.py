@@ -8,4 +8,5 @@ from jnm.meg.conductor import (
 )
 from jnm.meg.dipole import Dipole as Dipole
 from jnm.meg.leadfield import LeadField as LeadField
+from jnm.meg.recording import EvokedData as EvokedData
 from jnm.meg.sensors import Sensors as Sensors

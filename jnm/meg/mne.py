@@ -417,7 +417,9 @@ def _common_channels(info: Any, cov: Any, forward_info: Any) -> tuple[list[str],
             )
     if not good:
         raise ValueError(f"no channel is left: of {len(wanted)} the forward solution covers, {len(wanted)} are bad.")
-    unmodelled = {name: f"no {kind} in the forward solution" for name, kind in kinds.items() if kind in _FIELD_TYPES - modelled}
+    unmodelled = {
+        name: f"no {kind} in the forward solution" for name, kind in kinds.items() if kind in _FIELD_TYPES - modelled
+    }
     return good, {name: bad[name] for name in wanted if name in bad} | unmodelled
 
 
@@ -435,7 +437,9 @@ def _prepare(evoked: Any, ch_names: list[str], lowpass: float | None, baseline: 
         raise ValueError(f"the recording lasts from {start:.0f} to {end:.0f} ms; wanted at least {stop:g} ms.")
     lower, upper = (edge if value is None else value for value, edge in zip(baseline, (start, end), strict=True))
     if not start - 1e-6 <= lower < upper:
-        raise ValueError(f"baseline {lower:g} to {upper:g} ms; the recording starts at {start:.0f} ms. Noise is judged on it.")
+        raise ValueError(
+            f"baseline {lower:g} to {upper:g} ms; the recording starts at {start:.0f} ms. Noise is judged on it."
+        )
     response = evoked.copy().pick(ch_names)
     if lowpass is not None and response.info["lowpass"] > lowpass:
         response.filter(None, lowpass, verbose="error")

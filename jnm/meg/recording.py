@@ -40,9 +40,9 @@ _NOISE_FLOOR = 1e-7  # of the largest eigenvalue of the noise in standardised ch
 class EvokedData:
     """An average response, its noise, and the projectors it went through; made by `EvokedData.from_mne`.
 
-        evoked = jnm.meg.EvokedData.from_mne("sample-ave.fif", "sample-cov.fif", "sample-fwd.fif", condition="Left Auditory")
-        z = evoked.whiten(evoked.data)           # [time, rank], noise of variance one
-        G = evoked.whiten_lead_field(lead)       # [rank, region]
+    evoked = jnm.meg.EvokedData.from_mne("sample-ave.fif", "sample-cov.fif", "sample-fwd.fif", condition="Left Auditory")
+    z = evoked.whiten(evoked.data)           # [time, rank], noise of variance one
+    G = evoked.whiten_lead_field(lead)       # [rank, region]
     """
 
     condition: str
@@ -111,7 +111,9 @@ class EvokedData:
         # in standardised channels, since fT, fT/cm and uV have no common scale to judge a rank by
         sd = np.sqrt(np.diag(self.covariance))
         if not np.all(sd > 0):
-            raise ValueError(f"the noise covariance has no variance for {self.ch_names[int(np.argmin(sd))]}; mark it as bad.")
+            raise ValueError(
+                f"the noise covariance has no variance for {self.ch_names[int(np.argmin(sd))]}; mark it as bad."
+            )
         U = _span(self.patterns / sd[None])
         P = np.eye(len(sd)) - U @ U.T
         values, vectors = np.linalg.eigh(P @ (self.covariance / (sd[:, None] * sd[None])) @ P)

@@ -85,7 +85,7 @@ def averages(
     """How many independent segments the average over the overlapping ones of a record is worth: M of the file's head.
 
     >>> jnm.observe.averages(60_000, dt=1.0, segment=1_000.0)      # one minute, 119 Hann segments that half overlap
-    112.76...
+    112.78...
     """
     plan = _plan(samples, dt, segment, overlap, window)
     return plan.count / _in_common(plan, 0)

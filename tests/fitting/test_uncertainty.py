@@ -1,4 +1,4 @@
-"""Uncertainty against SciPy's regression, against the scatter of repeated data, and its coverage over repeated data."""
+"""Uncertainty against SciPy's regression and against the scatter of repeated data; coverage of the intervals."""
 
 import equinox as eqx
 import jax
@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 import jnm
 from jnm._param import param
 from jnm.fitting import AbstractResidualLoss, LogSpectralLoss, TimeCourseLoss, fit, free
-from jnm.fitting.uncertainty import _Linear, linearise, correlation_time, separable, uncertainty
+from jnm.fitting.uncertainty import _Linear, correlation_time, linearise, separable, uncertainty
 
 KEYS = jax.random.split(jax.random.key(3), 4)
 

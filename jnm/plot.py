@@ -106,5 +106,5 @@ def recovery(
         label="fit, 90 % interval",
     )
     ax.set(yticks=rows, yticklabels=list(names), xlabel="value / truth", ylim=(-1.3, len(names) - 0.4))
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, loc="lower center", ncols=2)
     return ax.figure

@@ -58,5 +58,5 @@ def _gauss_newton(loss: Any, fit: Fit, theta: Any, keys: Any) -> jax.Array:
     for key in keys:
         r, J = (np.asarray(x, float) for x in linearise(loss, fit.build, theta, key))
         H, g = H + np.einsum("ncp,ncq->pq", J, J), g + np.einsum("ncp,nc->p", J, r)
-    step = -np.linalg.solve(np.atleast_2d(H), np.atleast_1d(g))
-    return jnp.asarray(step * min(1.0, _LONGEST / np.abs(step).max()), ravel_pytree(theta)[0].dtype)
+    step = -np.linalg.lstsq(np.atleast_2d(H), np.atleast_1d(g), rcond=None)[0]  # no step where the loss is blind
+    return jnp.asarray(step * min(1.0, _LONGEST / max(np.abs(step).max(), _LONGEST)), ravel_pytree(theta)[0].dtype)

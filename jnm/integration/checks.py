@@ -3,6 +3,7 @@
 from typing import Any
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,23 +18,34 @@ from jnm.integration.reduction import Reduction
 _BLOCK_BYTES = 8e6  # states of a block are kept until it ends; more than the cache of a core is slower
 _BLOCK_STEPS = 1000  # best for a single run of 90 regions (spec: 1000 for one run, about 100 for 64 members by vmap)
 _FOR_NOISE = (diffrax.EulerHeun, diffrax.ItoMilstein, diffrax.StratonovichMilstein, diffrax.AbstractSRK)
+_FOR_PARTS = (diffrax.SemiImplicitEuler, diffrax.AbstractFosterLangevinSRK)
 
 
-def check_solver(model: AbstractModel, solver: diffrax.AbstractSolver) -> None:
+def check_solver(model: AbstractModel, solver: diffrax.AbstractSolver, adaptive: bool) -> None:
     """Raise `ValueError` for a solver that does not solve this model's equation."""
-    name, noisy = type(solver).__name__, noisy_part(model) is not None
-    if isinstance(solver, diffrax.LeapfrogMidpoint):
-        raise ValueError(
-            f"simulate: {name} remembers the time of its last step, which the loop does not keep; use Heun."
-        )
-    if isinstance(solver, _FOR_NOISE) and not noisy:
-        raise ValueError(
-            f"simulate: {name} is for stochastic equations and the model has no noise; use diffrax.Heun()."
-        )
-    if getattr(solver, "minimal_levy_area", None) is diffrax.AbstractSpaceTimeTimeLevyArea:
-        raise ValueError(
-            f"simulate: {name} needs space-time-time Levy areas, which jnm does not draw; use diffrax.ShARK()."
-        )
+    noisy, tableau = noisy_part(model) is not None, getattr(solver, "tableau", None)
+    tolerance = getattr(getattr(solver, "root_finder", None), "rtol", 0.0)
+    levy_area = getattr(solver, "minimal_levy_area", None)
+    reasons = {
+        "needs space-time-time Levy areas, which jnm does not draw; use diffrax.ShARK()": (
+            levy_area is diffrax.AbstractSpaceTimeTimeLevyArea
+        ),
+        "is for equations in two parts, and a model is one; use diffrax.Heun()": (
+            isinstance(solver, _FOR_PARTS) or isinstance(tableau, diffrax.MultiButcherTableau)
+        ),
+        "is for stochastic equations, and the model has no noise; use diffrax.Heun()": (
+            isinstance(solver, _FOR_NOISE) and not noisy
+        ),
+        "remembers when its last step was, which the loop does not keep; use diffrax.Heun()": (
+            isinstance(solver, diffrax.LeapfrogMidpoint) and not adaptive
+        ),
+        "needs tolerances of its own for fixed steps: root_finder=diffrax.VeryChord(rtol=1e-6, atol=1e-9)": (
+            not isinstance(tolerance, float | jax.Array) and not adaptive
+        ),
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise ValueError(f"simulate: {type(solver).__name__} {reason}.")
     if noisy and model.calculus is not None:
         _check_calculus(model.calculus, solver)
 
@@ -52,6 +64,18 @@ def _check_calculus(calculus: str, solver: diffrax.AbstractSolver) -> None:
         )
 
 
+def numbers(**times: Any) -> list[float]:
+    """Times as Python floats; raises `ValueError` for those that are traced or no numbers."""
+    for name, value in times.items():
+        if is_traced(value):
+            raise ValueError(
+                f"simulate: {name} is traced by jit, vmap or grad; it fixes the number of steps: give a number."
+            )
+        if np.ndim(value) or not np.isrealobj(value) or isinstance(value, str):
+            raise ValueError(f"simulate: {name} = {value!r}; wanted a number of ms.")
+    return [float(value) for value in times.values()]
+
+
 def schedule(
     model: AbstractModel, begin: float, t1: float, dt: float, save_every: Any, discard: float, block: int | None
 ) -> Schedule:
@@ -61,7 +85,7 @@ def schedule(
     if not begin < t1 < np.inf:
         raise ValueError(f"simulate: t1 = {t1} ms does not lie after the start at {begin} ms.")
     steps = _whole(t1 - begin, dt, "t1 - t0")
-    stride = 1 if save_every is None else _whole(save_every, dt, "save_every")
+    stride = 1 if save_every is None else _whole(numbers(save_every=save_every)[0], dt, "save_every")
     skipped = _whole(discard, dt, "discard")
     if not 0 < stride <= steps or not 0 <= skipped <= steps - stride or skipped % stride:
         raise ValueError(
@@ -120,6 +144,15 @@ def _value(path: Any, x: Any, like: jax.Array) -> jax.Array:
             f"simulate: the start is not finite in {name}; give finite numbers, or leave y0 out for model.init()."
         )
     return jnp.broadcast_to(jnp.asarray(x, like.dtype), like.shape)
+
+
+def check_precision(model: AbstractModel, y0: State) -> None:
+    """Raise `ValueError` for a model of which parts are in single and parts in double precision."""
+    kinds = {str(x.dtype) for x in jax.tree.leaves((model, y0)) if eqx.is_inexact_array(x)}
+    if len(kinds) > 1:
+        raise ValueError(
+            f"simulate: the model mixes {' and '.join(sorted(kinds))}; build its parts under one jax_enable_x64."
+        )
 
 
 def check_key(model: AbstractModel, key: PRNGKeyArray | None) -> PRNGKeyArray | None:

@@ -54,11 +54,14 @@ def as_time(value: Time | Array | float) -> Time:
 
 def clock(step: Int[Array, ""], dt: float, t0: float) -> Time:
     """t0 + step * dt."""
-    return add(as_time(t0), product(step, dt, jnp.result_type(float)))
+    return add(product(step, dt, jnp.result_type(float)), as_time(t0))
 
 
 def add(a: Time, b: Time) -> Time:
-    """a + b, to the digits of both."""
+    """a + b, to the digits of both; of two times the known one must be `b`.
+
+    XLA turns (c + x) - c into x where c is a constant, and with it goes the rounding error that is wanted here.
+    """
     large, error = _two_sum(a.large, b.large)
     return Time(large, a.small + b.small + error)
 

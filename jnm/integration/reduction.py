@@ -45,18 +45,19 @@ def running_covariance(observe: Callable[[State], Array]) -> Reduction:
         x = jnp.zeros_like(observe(y))
         if x.ndim != 1:
             raise ValueError(f"running_covariance: observe gives shape {list(x.shape)}; wanted a vector, [variable].")
-        return x, jnp.zeros((x.size, x.size), x.dtype), jnp.zeros((), jnp.int32)
+        return x, x, jnp.zeros((x.size, x.size), x.dtype), jnp.zeros((), jnp.int32)
 
     def update(folded, t, y):
-        mean, scatter, count = folded
+        first, mean, scatter, count = folded
         x = observe(y)
-        step = x - mean
+        first = jnp.where(count == 0, x, first)  # a mean far from zero would be too coarse to move
+        step = (x - first) - mean
         mean = mean + step / (count + 1)
-        return mean, scatter + jnp.outer(step, x - mean), count + 1
+        return first, mean, scatter + jnp.outer(step, (x - first) - mean), count + 1
 
     def finish(folded):
-        mean, scatter, count = folded
-        return Moments(mean, scatter / jnp.maximum(count - 1, 1), count)
+        first, mean, scatter, count = folded
+        return Moments(first + mean, scatter / jnp.maximum(count - 1, 1), count)
 
     return Reduction(init, update, finish)
 

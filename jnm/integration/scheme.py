@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
+from jaxtyping import Array
 
 from jnm._model import AbstractModel, Drive, State
 from jnm.integration.clock import Time
@@ -64,8 +65,15 @@ def solver_step(
         return _explicit_step(tableau, terms, dt, y), memory
     if isinstance(solver, diffrax.ItoMilstein):
         return _ito_milstein_step(terms, dt, y), memory
-    y, _, _, memory, _ = solver.step(terms, 0.0, dt, y, None, memory, made_jump=jump)
+    y, _, _, memory, result = solver.step(terms, *step_ends(dt), y, None, memory, made_jump=jump)
+    if isinstance(solver, diffrax.AbstractImplicitSolver):  # a root that was not found is no state
+        y = jax.tree.map(lambda x: jnp.where(result == diffrax.RESULTS.successful, x, jnp.nan), y)
     return y, memory
+
+
+def step_ends(dt: float) -> tuple[Array, Array]:
+    """Start and end of a step in the solver's time, as arrays: implicit solvers trip over Python numbers."""
+    return jnp.zeros(()), jnp.asarray(dt, float)
 
 
 def _explicit_step(tableau: diffrax.ButcherTableau, terms: diffrax.AbstractTerm, dt: float, y: State) -> State:

@@ -82,20 +82,22 @@ def simulate(
     Divergence is a code in `Solution.result`; `throw` raises it as `RuntimeError` after the run, naming time, variable
     and region. Under jit and vmap nothing is raised. Raises `ValueError` for impossible arguments.
     """
+    t0, t1, dt, discard = checks.numbers(t0=t0, t1=t1, dt=dt, discard=discard)
     first = 0 if final is None else final.step
     begin = t0 + first * dt
     solver = _default_solver(model) if solver is None else solver
-    checks.check_solver(model, solver)
+    checks.check_solver(model, solver, adaptive=controller is not None)
     checks.check_past(model, dt, history, final, y0)
     schedule = checks.schedule(model, begin, t1, dt, save_every, discard, block)
     checks.check_save(save, schedule.stride * dt)
     key = checks.check_key(model, key)
     y0 = checks.check_start(model, y0 if final is None else final.state)
+    checks.check_precision(model, y0)
     past = history if final is None else final.history
     save = _keep_state if save is None else save
     if controller is None:
-        jumps = model.constrain(y0) is not y0
-        stepper = Stepper(model, solver, stimulus, None, float(t0), float(dt), jumps)
+        jumps = model.constrain(y0) is not y0 or stimulus is not None  # a stimulus may have edges
+        stepper = Stepper(model, solver, stimulus, None, t0, dt, jumps)
         with progress_bar(schedule.steps, progress) as report:
             loop = Loop(stepper, schedule, save, np.int32(first), key, White() if noise is None else noise, report)
             ys, result, failed, state, past = _run(loop, y0, past)
@@ -109,7 +111,7 @@ def simulate(
         Final(state, past, first + schedule.steps),
         make_record(
             model, key, (stimulus, noise, history), y0,
-            t0_ms=float(t0), dt_ms=float(dt), first_step=first, steps=schedule.steps, solver=type(solver).__name__,
+            t0_ms=t0, dt_ms=dt, first_step=first, steps=schedule.steps, solver=type(solver).__name__,
         ),
         Axes.of(model, schedule.discard * dt + begin, schedule.stride * dt, schedule.saved),
     )  # fmt: skip

@@ -16,7 +16,7 @@ from jaxtyping import Array
 from jnm._model import AbstractModel, Drive, State, overrides
 from jnm.integration.clock import Time, clock
 from jnm.integration.noise import noisy_part
-from jnm.integration.scheme import Increment, Moment, make_terms, solver_step
+from jnm.integration.scheme import Increment, Moment, make_terms, solver_step, step_ends
 from jnm.integration.stimulus import Stimulus, drive_at
 from jnm.network.delay import Delays
 
@@ -40,7 +40,7 @@ class Stepper(eqx.Module):
     delays: Delays | None
     t0: float = eqx.field(static=True)
     dt: float = eqx.field(static=True)
-    jumps: bool = eqx.field(static=True)  # whether states are changed between steps: solvers must forget their slope
+    jumps: bool = eqx.field(static=True)  # whether state or drive may change between steps: solvers forget their slope
 
     def float_time(self, step: Array) -> Array:
         """Model time in the default float: for outputs and for models that look at the clock."""
@@ -50,7 +50,7 @@ class Stepper(eqx.Module):
         """The solver's memory before step number `step`."""
         if overrides(self.model, "step"):
             return None
-        return self.solver.init(self._terms(step, _nothing, None), 0.0, self.dt, y0, None)
+        return self.solver.init(self._terms(step, _nothing, None), *step_ends(self.dt), y0, None)
 
     def block(self, y: State, memory: Any, past: Array | None, start: Array, length: int, drawn: Any) -> Block:
         """`length` steps from number `start`, with their noise and the outputs before them."""

@@ -110,7 +110,7 @@ class Sampled(AbstractStimulus):
         since = t - as_time(self.start)
         index = jnp.floor(since / self.dt).astype(jnp.int32)
         # index * dt in float32 is wrong by a sample after minutes; the index itself may be one off, which is mended.
-        fraction = (t - add(as_time(self.start), product(index, self.dt, since.dtype))) / self.dt
+        fraction = (t - add(product(index, self.dt, since.dtype), as_time(self.start))) / self.dt
         index, fraction = index + jnp.floor(fraction).astype(jnp.int32), fraction - jnp.floor(fraction)
         before, after = (self.values[jnp.clip(index + k, 0, self.values.shape[0] - 1)] for k in (0, 1))
         return before + fraction * (after - before)

@@ -109,6 +109,8 @@ class _Writer:
             return float(value) if math.isfinite(value) else {"float": str(float(value))}
         if value is None or isinstance(value, bool | int | str):
             return value
+        if getattr(value, "_fields", ())[:2] == ("large", "small"):
+            return float(value.large) + float(value.small)  # a stimulus's Time: exact, and its constructor splits it
         if type(value) in (tuple, list):
             return {type(value).__name__: [self.value(v, f"{where}[{i}]") for i, v in enumerate(value)]}
         raise ValueError(f"{where} is a {type(value).__name__}, which a JSON file cannot hold; nothing was saved.")

@@ -31,7 +31,9 @@ def there_and_back(model, path, **options):
 def same(a, b):
     """Equal in class, structure, dtypes and bits, NaN included."""
     leaves, others = jax.tree.leaves(a), jax.tree.leaves(b)
-    alike = [x.dtype == y.dtype and type(x) is type(y) for x, y in zip(leaves, others, strict=True)]
+    alike = [
+        np.asarray(x).dtype == np.asarray(y).dtype and type(x) is type(y) for x, y in zip(leaves, others, strict=True)
+    ]
     bits = [np.array_equal(x, y, equal_nan=True) for x, y in zip(leaves, others, strict=True)]
     return jax.tree.structure(a) == jax.tree.structure(b) and all(alike) and all(bits)
 

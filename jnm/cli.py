@@ -1,4 +1,5 @@
-"""The command line: `jnm demo` shows the whole chain, from a brain network to sensors and back by gradient."""
+"""The command line: `jnm demo` shows the whole chain, from a brain network to sensors and back by gradient; `jnm fit`
+takes it to a user's recording."""
 
 import argparse
 import sys
@@ -34,12 +35,32 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--seed", type=int, default=0, help="seed of the subject (default %(default)s)")
     demo.set_defaults(run=_demo)
+
+    fit = commands.add_parser(
+        "fit", help="explain an average MEG response by a network of mass models, judged on data held out"
+    )
+    fit.add_argument("evoked", type=Path, metavar="EVOKED.fif", help="average responses, as MNE writes them")
+    fit.add_argument("--forward", type=Path, required=True, metavar="FWD.fif", help="forward solution")
+    fit.add_argument("--cov", type=Path, required=True, metavar="COV.fif", help="noise covariance of single trials")
+    fit.add_argument("--condition", metavar="NAME", help="which average (default the first)")
+    fit.add_argument(
+        "--connectome",
+        type=Path,
+        metavar="FILE",
+        help="labelled weights (default: synthetic, from the parcels' places)",
+    )
+    fit.add_argument(
+        "--parcels", type=Path, metavar="FILE.json", help="which source belongs where (default: 90 by k-means)"
+    )
+    fit.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for figure, netCDF file and text")
+    fit.add_argument("--short", action="store_true", help="fewer steps, folds and controls: minutes become seconds")
+    fit.set_defaults(run=_fit)
     return parser
 
 
 def _demo(options: argparse.Namespace) -> int:
     from jnm import datasets
-    from jnm.studies import recovery
+    from jnm.studies import recovery, writable
 
     folder = writable(options.out)
     begin = time.perf_counter()
@@ -57,16 +78,21 @@ def _demo(options: argparse.Namespace) -> int:
     return 0
 
 
-def writable(folder: Path) -> Path:
-    """The folder, made if need be. Raises `OSError` before hours of work if it cannot be written."""
-    probe = folder / ".jnm-write-test"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OSError(f"the output folder {folder} cannot be written ({error}); choose another with --out.") from error
-    return folder
+def _fit(options: argparse.Namespace) -> int:
+    from jnm.studies import fit_evoked
+
+    result = fit_evoked(
+        options.evoked,
+        options.forward,
+        options.cov,
+        condition=options.condition,
+        connectome=options.connectome,
+        parcels=options.parcels,
+        out=options.out,
+        short=options.short,
+    )
+    print(f"\n{result}\n\nFigure, result and this text: {options.out / 'evoked-fit'}.png, .nc, .txt")
+    return 0
 
 
 if __name__ == "__main__":

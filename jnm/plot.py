@@ -52,13 +52,22 @@ def spectra(
 
 
 def topography(
-    layout: Float[np.ndarray, "channel 2"], values: Float[np.ndarray, " channel"], label: str, ax: Any = None
+    layout: Float[np.ndarray, "channel 2"],
+    values: Float[np.ndarray, " channel"],
+    label: str,
+    ax: Any = None,
+    limit: float | None = None,
 ):
-    """A map over the helmet seen from above, nose up; channels are dots, values in between are interpolated."""
+    """A map over the helmet seen from above, nose up; channels are dots, values in between are interpolated.
+
+    With a `limit` the colours are signed and run from -limit to limit.
+    """
     from matplotlib.tri import Triangulation
 
     ax = axes(ax, size=(3.6, 3.2))
-    image = ax.tricontourf(Triangulation(*layout.T), values, levels=24, cmap="viridis")
+    levels = 24 if limit is None else np.linspace(-limit, limit, 24)
+    colours = "viridis" if limit is None else "RdBu_r"
+    image = ax.tricontourf(Triangulation(*layout.T), values, levels=levels, cmap=colours, extend="both")
     ax.plot(*layout.T, ".", color="black", ms=1.5)
     span = np.ptp(layout, axis=0).max() / 2
     centre = layout.mean(axis=0)

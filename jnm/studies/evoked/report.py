@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from jnm._optional import require
 from jnm.fitting import Fit, Report
-from jnm.integration.solution import Record
+from jnm.integration.record import Record
 from jnm.meg.leadfield import LeadField
 from jnm.meg.recording import EvokedData
 from jnm.studies.evoked.fit import share

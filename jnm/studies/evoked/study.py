@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jnm._version import versions
-from jnm.integration.solution import Record, fingerprint
+from jnm.integration.record import Record, fingerprint
 from jnm.meg.leadfield import LeadField
 from jnm.meg.recording import EvokedData
 from jnm.network.connectome import Connectome

@@ -4,6 +4,7 @@ A stretch is no longer than the shortest fast delay, so all that arrives during 
 begins and is read at once (see `jnm.network.delay`); an inner scan steps through it.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -71,20 +72,25 @@ class Stepper(eqx.Module):
     def _delayed(
         self, delays: Delays, y: State, memory: Any, past: Array, start: Array, length: int, drawn: Any
     ) -> Block:
-        stretch = next(k for k in range(min(delays.block, length), 0, -1) if length % k == 0)
         columns = past.shape[1]
         buffer = jnp.concatenate([past, jnp.zeros((past.shape[0], length), past.dtype)], axis=1)
 
-        def one_stretch(carry, x):
+        def one_stretch(carry, x, stretch):
             y, memory, buffer = carry
             column = columns - 1 + x[0]
             (y, memory), states, sent = self._stretch(delays, y, memory, buffer, column, start + x[0], x[1], stretch)
             return (y, memory, jax.lax.dynamic_update_slice_in_dim(buffer, sent.T, column + 1, axis=1)), states
 
-        starts = jnp.arange(0, length, stretch, dtype=jnp.int32)
-        split = jax.tree.map(lambda x: x.reshape(-1, stretch, *x.shape[1:]), drawn)
-        (y, memory, buffer), states = jax.lax.scan(one_stretch, (y, memory, buffer), (starts, split))
-        return y, buffer[:, -columns:], memory, jax.tree.map(lambda x: x.reshape(length, *x.shape[2:]), states)
+        carry, parts = (y, memory, buffer), []
+        whole = length - length % delays.block
+        for begin, end, stretch in ((0, whole, delays.block), (whole, length, length - whole)):
+            if end > begin:  # as many whole stretches as there are, then what is left
+                starts = jnp.arange(begin, end, stretch, dtype=jnp.int32)
+                split = jax.tree.map(lambda x: x[begin:end].reshape(-1, stretch, *x.shape[1:]), drawn)
+                carry, states = jax.lax.scan(functools.partial(one_stretch, stretch=stretch), carry, (starts, split))
+                parts.append(jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), states))
+        y, memory, buffer = carry
+        return y, buffer[:, -columns:], memory, jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
 
     def _stretch(
         self, delays: Delays, y: State, memory: Any, buffer: Array, column: Array, start: Array, drawn: Any, length: int

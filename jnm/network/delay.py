@@ -100,15 +100,18 @@ class Delays(eqx.Module):
         """The weighted sums that arrive at `column`, ..., `column + length` through all edges but the slow ones."""
         lag = jnp.clip(self.steps, self.block, self.history - 1)  # never a column not yet known
         whole = jnp.floor(lag)
-        older = (lag - whole)[..., None]
+        older = lag - whole
 
         def slices(source, start):
             return jax.lax.dynamic_slice(source, (start,), (length + 2,))
 
         starts = column - 1 - whole.astype(jnp.int32)
         edges = jax.vmap(jax.vmap(slices), in_axes=(None, 0))(past, starts)
-        weights = jnp.where(self._is_slow(), 0.0, self.weights)[..., None]
-        return jnp.sum(weights * (older * edges[..., :-1] + (1 - older) * edges[..., 1:]), axis=1).T
+        weights = jnp.where(self._is_slow(), 0.0, self.weights)
+        # both ends of the interpolation are summed over sources before they are joined: one product of matrices a region
+        ends = jnp.stack([weights * older, weights * (1 - older)], axis=1)
+        joined = jnp.einsum("iej,ijt->iet", ends, edges, precision="highest")
+        return (joined[:, 0, :-1] + joined[:, 1, 1:]).T
 
     def arrival(
         self, known: Float[Array, "2 region"], recent: Float[Array, "time region"], row: Array, theta: Any

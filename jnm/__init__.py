@@ -36,8 +36,10 @@ from jnm.integration import (
 from jnm.models import (
     ING as ING,
     MPR as MPR,
+    NMM1 as NMM1,
     NMM2 as NMM2,
     PING as PING,
+    ColouredNoise as ColouredNoise,
     JansenRit as JansenRit,
     PINGSecondOrder as PINGSecondOrder,
     Pyramidal as Pyramidal,

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import equinox as eqx
 from jaxtyping import Array
 
-from jnm._param import check_domains
+from jnm._param import check_domains, check_names
 
 State = Any  # a NamedTuple of arrays; a field that a variant of the model does not have is None
 
@@ -77,6 +77,10 @@ class AbstractModel(eqx.Module):
     def delays(self, dt: float) -> Any:
         """How the past enters a network with a conduction speed (`jnm.network.Delays`); None without delays."""
         return None
+
+    def __new__(cls, *args: Any, **fields: Any):
+        check_names(cls, fields)
+        return super().__new__(cls)
 
     def __check_init__(self):
         check_domains(self)

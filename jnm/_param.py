@@ -6,7 +6,8 @@ leaves the values it is defined for.
 """
 
 import dataclasses
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import equinox as eqx
@@ -177,6 +178,15 @@ def check_domains(module: eqx.Module) -> None:
             f"{type(module).__name__}: {name} = {', '.join(outside[:3])}{among} is outside its domain ({domain}). "
             f"{name} is: {known.doc}{f', in {known.unit}' if known.unit else ''}."
         )
+
+
+def check_names(cls: type, given: Iterable[str]) -> None:
+    """Raise `ValueError` for keywords that the constructor of a class does not take, listing those it does."""
+    _, *takes = inspect.signature(cls.__init__).parameters.values()
+    known = [parameter.name for parameter in takes]
+    unknown = sorted(set(given) - set(known))
+    if unknown and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes):
+        raise ValueError(f"{cls.__name__}: unknown parameter {', '.join(unknown)}; known are {', '.join(known)}.")
 
 
 def region_shape(module: eqx.Module, lead: tuple[int, ...] = (), **leads: tuple[int, ...]) -> tuple[int, ...]:

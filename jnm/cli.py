@@ -68,7 +68,7 @@ def _demo(options: argparse.Namespace) -> int:
         "90 regions of PING nodes, synthetic connectome normalised by rows (jnm.datasets.connectome()).\n"
         f"Helmet: canonical Neuromag, 306 channels, {recovery.HELMET_SHIFT} mm from the head frame's origin.\n"
         "Sensor noise: white, 3 fT/sqrt(Hz) (magnetometers) and 3 fT/cm/sqrt(Hz) (gradiometers).\n"
-        "Data: 40 s at half the time step of the fit, with another seed and another conductor, a sphere at\n"
+        "Data: 60 s at half the time step of the fit, with another seed and another conductor, a sphere at\n"
         f"{recovery.DATA_CENTRE} mm; the fit's is at {recovery.FIT_CENTRE} mm."
     )
     result = recovery.recover(datasets.connectome().normalised("rows"), options.seed)

@@ -72,6 +72,14 @@ def test_sub_modules_are_told_by_path():
         table["node.tau"]
 
 
+@pytest.mark.parametrize("coupling", [jnm.Linear, jnm.Diffusive, jnm.Sigmoidal])
+def test_every_row_of_a_network_says_what_it_is_and_every_length_its_unit(coupling):
+    table = describe(jnm.Network(jnm.PING(), jnm.datasets.connectome(), coupling(), speed=5.0))
+    assert [row.name for row in table.rows if not row.meaning] == []
+    units = {"speed": "mm/ms", "speed_range": "mm/ms", "connectome.lengths": "mm", "connectome.centres": "mm"}
+    assert {name: table[name].unit for name in units} == units
+
+
 def test_the_domain_is_that_of_the_instance():
     weights = np.ones((2, 2)) - np.eye(2)
     brain = jnm.Connectome(weights, lengths=10 * weights)

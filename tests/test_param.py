@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import jnm
-from jnm._param import cast, check_domains, domain_of, lift, parameters, region_shape, share
+from jnm._param import cast, check_domains, check_names, domain_of, lift, parameters, region_shape, share
 
 
 class Tank(eqx.Module):
@@ -56,6 +56,19 @@ def test_double_precision_is_the_default_type_where_it_is_enabled(x64):
 def test_bad_values_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_unknown_names_of_a_model_are_met_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"NMM2: unknown parameter taum; known are tau_m, tau_s, delta"):
+        jnm.NMM2(taum=7.5, tau_s=2.0, delta=1.0, eta=20.0, C=-20.0)
+
+
+def test_a_constructor_that_takes_any_name_is_left_alone():
+    class Anything:
+        def __init__(self, **names):
+            pass
+
+    check_names(Anything, ["q"])
 
 
 def test_the_check_is_left_out_under_a_trace():

@@ -14,6 +14,7 @@ import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray, PyTree
 
+from jnm._progress import progress_bar, someone_watches
 from jnm.fitting import checkpoint as _checkpoint
 from jnm.fitting.free import Build
 from jnm.fitting.loss import LossFunction
@@ -32,9 +33,9 @@ class Fit:
     theta: PyTree
     """The best theta found, as judged on keys that no step used."""
     best_loss: float
-    """Its judged loss."""
+    """Its judged loss; after `jnm.fitting.polish` that of the polished theta, on the same keys."""
     best_step: int
-    """After how many steps it was found; 0 is the start."""
+    """After how many steps of descent it was found; 0 is the start."""
     start: PyTree
     start_loss: float
     last: PyTree
@@ -50,6 +51,8 @@ class Fit:
     loss: LossFunction
     build: Build
     key: PRNGKeyArray
+    judge_keys: int
+    """On how many keys theta was judged."""
     starts: tuple["Fit", ...] = ()
     """All fits of `multi_start`, this one among them; else empty."""
 
@@ -140,6 +143,7 @@ def fit(
         loss=loss,
         build=build,
         key=key,
+        judge_keys=judge_keys,
     )
 
 
@@ -163,10 +167,7 @@ def _begin(plan: Plan, theta: PyTree, path: Path | None) -> tuple[State, Callabl
 
 
 def _loop(plan: Plan, state: State, steps, patience, save, save_every, progress) -> tuple[State, str]:
-    from tqdm.auto import tqdm
-
-    # disable=None: no bar where there is no terminal, such as in a log file
-    with tqdm(total=steps, initial=state.step, unit="step", disable=None if progress else True) as bar:
+    with progress_bar(steps, progress and someone_watches(), initial=state.step, unit="step") as bar:
         try:
             while not (reason := _reason_to_stop(state, steps, patience)):
                 state = plan.advance(state)

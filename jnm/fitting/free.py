@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from jnm._param import Domain
-from jnm.fitting.selection import Place, Spot, Where, select
+from jnm._selection import Place, Spot, Where, put, select, take
 
 
 class Build(eqx.Module):
@@ -44,7 +44,7 @@ class Build(eqx.Module):
         """The model with the parameters that `theta` stands for. Raises `ValueError` for another structure or shape."""
         leaves, structure = jtu.tree_flatten(self.model)
         for place, value in zip(self.places, self.values(theta).values(), strict=True):
-            leaves[place.leaf] = _put(leaves[place.leaf], value, place)
+            leaves[place.leaf] = put(leaves[place.leaf], value, place)
         return jtu.tree_unflatten(structure, leaves)
 
     def values(self, theta: PyTree) -> dict[str, Array]:
@@ -62,7 +62,7 @@ class Build(eqx.Module):
     def start(self) -> PyTree:
         """The `theta` of the model as it was given. Raises `ValueError` for a value outside its domain."""
         leaves = jtu.tree_leaves(self.model)
-        given = {name: _take(leaves[place.leaf], place) for name, place in zip(self.names, self.places, strict=True)}
+        given = {name: take(leaves[place.leaf], place) for name, place in zip(self.names, self.places, strict=True)}
         for name, value in given.items():
             traced = isinstance(value, jax.core.Tracer)  # pyright: ignore[reportAttributeAccessIssue]
             if not traced and not self.domains[name].contains(np.asarray(value)):
@@ -125,14 +125,3 @@ def _domains(spots: list[Spot], given: Any, structure: Any, names: tuple[str, ..
             "free: domains wants jnm.Real(), jnm.Positive(), jnm.Interval(low, high), or None: the parameter's own."
         )
     return {spot.name: spot.domain if x is None else x for spot, x in zip(spots, chosen, strict=True)}
-
-
-def _take(leaf: Array, place: Place) -> Array:
-    leaf = jnp.asarray(leaf)
-    return leaf if place.elements is None else leaf.reshape(-1)[np.array(place.elements)].reshape(place.shape)
-
-
-def _put(leaf: Array, value: Array, place: Place) -> Array:
-    if place.elements is None:
-        return value
-    return jnp.asarray(leaf).reshape(-1).at[np.array(place.elements)].set(value.reshape(-1)).reshape(leaf.shape)

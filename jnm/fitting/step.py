@@ -62,7 +62,7 @@ class Plan(eqx.Module):
                 f"fit: the loss at the start is not finite ({judged[0]}). Usual causes: a start where the simulation "
                 "diverges, too large a dt, a measurement in other units. Try loss(build(theta), key) by hand."
             )
-        return self.empty(theta, _judgement(judged))
+        return self.empty(theta, judgement(judged))
 
     def empty(self, theta: PyTree, judged: float = 0.0, steps: int = 0) -> State:
         memory = self.optimiser.init(theta)
@@ -84,22 +84,28 @@ class Plan(eqx.Module):
 
     def best_of(self, state: State) -> State:
         """The state with its theta as the best one, if it is."""
-        judged = _judgement(self.judged(state.theta))
+        judged = judgement(self.judged(state.theta))
         if judged >= state.best_loss:
             return state
         return dataclasses.replace(state, best_theta=state.theta, best_loss=judged, best_step=state.step)
 
     def judged(self, theta: PyTree) -> np.ndarray:
         """The loss on each of the keys for judging."""
-        keys = jax.random.split(jax.random.fold_in(self.key, 0), self.judge_keys)
-        return np.asarray(losses(self.loss, self.build, theta, keys), float)
+        return judged(self.loss, self.build, theta, self.key, self.judge_keys)
 
     def step_keys(self, step: int) -> PRNGKeyArray:
         drawn = 1 if self.redraw_every is None else 1 + step // self.redraw_every  # 0 is for judging
         return jax.random.split(jax.random.fold_in(self.key, drawn), self.keys_per_step)
 
 
-def _judgement(judged: np.ndarray) -> float:
+def judged(loss: LossFunction, build: Build, theta: PyTree, key: PRNGKeyArray, judge_keys: int) -> np.ndarray:
+    """The loss on each of the keys of a fit with this `key` that are for judging alone."""
+    keys = jax.random.split(jax.random.fold_in(key, 0), judge_keys)
+    return np.asarray(losses(loss, build, theta, keys), float)
+
+
+def judgement(judged: np.ndarray) -> float:
+    """One number from the losses on the keys for judging: infinite if one of them is not finite."""
     return float(judged.mean()) if np.isfinite(judged).all() else np.inf
 
 

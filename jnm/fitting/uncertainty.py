@@ -44,13 +44,13 @@ class Uncertainty(NamedTuple):
 
 def uncertainty(terms: Any, build: Any, theta: PyTree, keys: PRNGKeyArray) -> Uncertainty:
     """The uncertainty of `theta` under a weighted sum of losses with residuals, averaged over the noise keys."""
-    parts = [_Linear.over_keys(term, build, theta, keys) for _, term in terms]
+    parts = [Linear.over_keys(term, build, theta, keys) for _, term in terms]
     scales = [weight / part.r.size for (weight, _), part in zip(terms, parts, strict=True)]
     H = sum(c * part.H for c, part in zip(scales, parts, strict=True))
     gradients = np.asarray(sum(c * part.gradients for c, part in zip(scales, parts, strict=True)))
     if not np.all(np.isfinite(H)):
         return Uncertainty(np.full(np.shape(H), np.nan), np.nan, [], np.nan)
-    inverse, blind = _inverse(np.asarray(H))
+    inverse, blind = pseudo_inverse(np.asarray(H))
     step = -inverse @ gradients.mean(axis=0)
     scatter = [
         term.gradient_covariance(part.J, part.r + part.J @ step) for (_, term), part in zip(terms, parts, strict=True)
@@ -90,8 +90,9 @@ def separable(J: np.ndarray, r: np.ndarray, along: np.ndarray) -> tuple[np.ndarr
     return S * data / max(freedom, 1.0), freedom
 
 
-class _Linear(NamedTuple):
-    """A loss around theta: mean residuals and Jacobian over keys, H without the bias of noise in J, J^T r by key."""
+class Linear(NamedTuple):
+    """A loss around theta: mean residuals and Jacobian over keys, J^T r by key, and H without the bias of noise in J (which
+    one key alone cannot take out)."""
 
     r: np.ndarray
     J: np.ndarray
@@ -99,7 +100,7 @@ class _Linear(NamedTuple):
     gradients: np.ndarray
 
     @classmethod
-    def over_keys(cls, term: Any, build: Any, theta: PyTree, keys: PRNGKeyArray) -> "_Linear":
+    def over_keys(cls, term: Any, build: Any, theta: PyTree, keys: PRNGKeyArray) -> "Linear":
         r_sum, J_sum, own, gradients = 0.0, 0.0, 0.0, []
         for key in keys:
             r, J = (np.asarray(x, float) for x in linearise(term, build, theta, key))
@@ -107,8 +108,8 @@ class _Linear(NamedTuple):
             gradients.append(np.einsum("ncp,nc->p", J, r))
         n = len(gradients)
         r_sum, J_sum = np.asarray(r_sum), np.asarray(J_sum)
-        between = np.einsum("ncp,ncq->pq", J_sum, J_sum) - own
-        return cls(r_sum / n, J_sum / n, between / (n * (n - 1)), np.array(gradients))
+        between = (np.einsum("ncp,ncq->pq", J_sum, J_sum) - own) / (n * (n - 1)) if n > 1 else own
+        return cls(r_sum / n, J_sum / n, np.asarray(between), np.array(gradients))
 
 
 @eqx.filter_jit
@@ -126,7 +127,7 @@ def linearise(term: Any, build: Any, theta: PyTree, key: PRNGKeyArray) -> tuple[
     return residuals(flat), jnp.moveaxis(columns, 0, -1)
 
 
-def _inverse(H: np.ndarray) -> tuple[np.ndarray, list[list[int]]]:
+def pseudo_inverse(H: np.ndarray) -> tuple[np.ndarray, list[list[int]]]:
     """The inverse of H where it is curved (zero elsewhere), and the groups of parameters along which it is not."""
     scale = np.sqrt(np.maximum(np.diag(H), 0.0))
     seen = scale > np.finfo(np.float32).eps * scale.max(initial=0.0)

@@ -6,11 +6,13 @@ from typing import Any
 
 import jax
 
+from jnm._progress import progress_bar
+
 _open_bars: list[Any] = []
 
 
 @contextlib.contextmanager
-def progress_bar(steps: int, shown: bool) -> Iterator[Callable[[Any], None] | None]:
+def moved_bar(steps: int, shown: bool) -> Iterator[Callable[[Any], None] | None]:
     """A bar of so many steps, and the function that moves it; None where none is wanted.
 
     That function is always the same one, so that a bar does not compile a run anew. It moves the bar opened last, and
@@ -19,9 +21,7 @@ def progress_bar(steps: int, shown: bool) -> Iterator[Callable[[Any], None] | No
     if not shown:
         yield None
         return
-    from tqdm.auto import tqdm
-
-    with tqdm(total=steps, unit="step", unit_scale=True) as bar:
+    with progress_bar(steps, unit="step", unit_scale=True) as bar:
         _open_bars.append(bar)
         try:
             yield _advance

@@ -14,7 +14,7 @@ from jnm.integration import checks
 from jnm.integration.adaptive import adaptive_run
 from jnm.integration.loop import Loop
 from jnm.integration.noise import White, noisy_part
-from jnm.integration.progress import progress_bar
+from jnm.integration.progress import moved_bar
 from jnm.integration.record import make_record
 from jnm.integration.reduction import Reduction
 from jnm.integration.scheme import make_terms, plain_moment
@@ -98,7 +98,7 @@ def simulate(
     if controller is None:
         jumps = model.constrain(y0) is not y0 or stimulus is not None  # a stimulus may have edges
         stepper = Stepper(model, solver, stimulus, None, t0, dt, jumps)
-        with progress_bar(schedule.steps, progress) as report:
+        with moved_bar(schedule.steps, progress) as report:
             loop = Loop(stepper, schedule, save, np.int32(first), key, White() if noise is None else noise, report)
             ys, result, failed, state, past = _run(loop, y0, past)
         stats = {"steps": schedule.steps, "failed": failed}

@@ -4,7 +4,6 @@ A stretch is no longer than the shortest fast delay, so all that arrives during 
 begins and is read at once (see `jnm.network.delay`); an inner scan steps through it.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -75,20 +74,28 @@ class Stepper(eqx.Module):
         columns = past.shape[1]
         buffer = jnp.concatenate([past, jnp.zeros((past.shape[0], length), past.dtype)], axis=1)
 
-        def one_stretch(carry, x, stretch):
-            y, memory, buffer = carry
-            column = columns - 1 + x[0]
-            (y, memory), states, sent = self._stretch(delays, y, memory, buffer, column, start + x[0], x[1], stretch)
-            return (y, memory, jax.lax.dynamic_update_slice_in_dim(buffer, sent.T, column + 1, axis=1)), states
+        def stretches(carry, begin, count, stretch):
+            """`count` stretches in turn; the carry, and all their states."""
 
+            def one(carry, x):
+                (y, memory, buffer), (offset, drawn) = carry, x
+                column = columns - 1 + offset
+                (y, memory), states, sent = self._stretch(
+                    delays, y, memory, buffer, column, start + offset, drawn, stretch
+                )
+                return (y, memory, jax.lax.dynamic_update_slice_in_dim(buffer, sent.T, column + 1, axis=1)), states
+
+            end = begin + count * stretch
+            split = jax.tree.map(lambda x: x[begin:end].reshape(count, stretch, *x.shape[1:]), drawn)
+            carry, states = jax.lax.scan(one, carry, (jnp.arange(begin, end, stretch, dtype=jnp.int32), split))
+            return carry, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), states)
+
+        count, rest = divmod(length, delays.block)
         carry, parts = (y, memory, buffer), []
-        whole = length - length % delays.block
-        for begin, end, stretch in ((0, whole, delays.block), (whole, length, length - whole)):
-            if end > begin:  # as many whole stretches as there are, then what is left
-                starts = jnp.arange(begin, end, stretch, dtype=jnp.int32)
-                split = jax.tree.map(lambda x: x[begin:end].reshape(-1, stretch, *x.shape[1:]), drawn)
-                carry, states = jax.lax.scan(functools.partial(one_stretch, stretch=stretch), carry, (starts, split))
-                parts.append(jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), states))
+        for begin, number, stretch in ((0, count, delays.block), (length - rest, 1, rest)):
+            if number and stretch:
+                carry, states = stretches(carry, begin, number, stretch)
+                parts.append(states)
         y, memory, buffer = carry
         return y, buffer[:, -columns:], memory, jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
 

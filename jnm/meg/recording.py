@@ -25,7 +25,7 @@ from jaxtyping import Float
 
 from jnm.meg import mne as _mne
 from jnm.meg.leadfield import LeadField
-from jnm.meg.sensors import UNITS, count, find_channels, flatten
+from jnm.meg.sensors import UNITS, count, find_channels
 
 BASELINE_VARIANCE = (0.7, 1.4)
 """Whitened baselines outside this are no noise the covariance describes (chosen; 1.05-1.17 on the sample recording)."""
@@ -145,10 +145,6 @@ class EvokedData:
         U = _span(self.patterns / sd[None])
         standard = np.asarray(data, dtype=float) / sd
         return (standard - (standard @ U) @ U.T) * sd
-
-    def layout(self) -> Float[np.ndarray, "channel 2"]:
-        """Channels on a plane for topographies: nose up, right ear right."""
-        return flatten(self.positions)
 
     def at(self, times: Float[np.ndarray, " time"]) -> Float[np.ndarray, "time rank"]:
         """Whitened data at other times (ms) by cubic splines: exact enough below a low-pass far under the sampling rate."""

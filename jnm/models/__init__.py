@@ -1,6 +1,14 @@
 """Neural mass models, one file a family."""
 
+from jnm.models.coloured import ColouredNoise as ColouredNoise
 from jnm.models.jansen_rit import JansenRit as JansenRit, JansenRitState as JansenRitState
+from jnm.models.nmm1 import (
+    NMM1 as NMM1,
+    QIF as QIF,
+    NMM1State as NMM1State,
+    Sigmoid as Sigmoid,
+    psi as psi,
+)
 from jnm.models.nmm2 import (
     ING as ING,
     MPR as MPR,

@@ -86,6 +86,8 @@ class NMM2(AbstractModel):
                 f"NMM2: C has shape {list(self.C.shape)}; give a scalar (or [region]) for one population, or C[to, "
                 "from] of shape [P, P] (or [P, P, region]) for P of them."
             )
+        if self.receive is not None and list(self.receive) != sorted(set(self.receive)):
+            raise ValueError(f"NMM2: receive = {self.receive}; name each population that receives once, in order.")
         for population in (self.send, *(self.receive or ())):
             if not 0 <= population < self.n_populations:
                 raise ValueError(

@@ -29,6 +29,11 @@ MOST_SKEWED = 1e12  # condition number beyond which double precision cannot tell
 Spectrum = Float[np.ndarray, " mode"] | Complex[np.ndarray, " mode"]
 
 
+def _known(doc: str, unit: str = "", static: bool = False) -> Any:
+    """A field with what `jnm.describe` tells of it."""
+    return eqx.field(static=static, metadata={"doc": doc, "unit": unit})
+
+
 class Modes(NamedTuple):
     """Eigenvalues by descending real part; `right[:, k]` and `left[k]` belong to the k-th; left @ right = 1."""
 
@@ -62,14 +67,14 @@ class Connectome(eqx.Module):
     Array([0., 0., 1.], dtype=float32)
     """
 
-    weights: Float[Array, "to from"]
-    lengths: Float[Array, "to from"] | None
-    centres: Float[Array, "region 3"] | None
-    orientations: Float[Array, "region 3"] | None
-    labels: tuple[str, ...] = eqx.field(static=True)
-    frame: str = eqx.field(static=True)
-    source: str = eqx.field(static=True)
-    citation: str = eqx.field(static=True)
+    weights: Float[Array, "to from"] = _known("connection weights [to, from]")
+    lengths: Float[Array, "to from"] | None = _known("tract lengths [to, from]", unit="mm")
+    centres: Float[Array, "region 3"] | None = _known("positions of the regions", unit="mm")
+    orientations: Float[Array, "region 3"] | None = _known("unit vectors along the dipoles of the regions")
+    labels: tuple[str, ...] = _known("names of the regions", static=True)
+    frame: str = _known("coordinate frame of centres and orientations", static=True)
+    source: str = _known("where the connectome comes from", static=True)
+    citation: str = _known("whom to cite for it", static=True)
 
     def __init__(
         self,

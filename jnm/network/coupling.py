@@ -5,12 +5,13 @@ in-strength sum_j W_ij, all one number a region. Its gain may differ from one re
 """
 
 import abc
+from typing import Any
 
 import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
-from jnm._param import Positive, lift, param
+from jnm._param import Positive, check_domains, check_names, lift, param
 
 
 class AbstractCoupling(eqx.Module):
@@ -29,7 +30,12 @@ class AbstractCoupling(eqx.Module):
         received = self.afferent(total, own, strength)
         return lift(self.gain, 2) * (received[None] if self.gain.ndim else received)
 
+    def __new__(cls, *args: Any, **fields: Any):
+        check_names(cls, fields)
+        return super().__new__(cls)
+
     def __check_init__(self):
+        check_domains(self)
         if self.gain.ndim > 2:
             raise ValueError(
                 f"{type(self).__name__}: gain has shape {self.gain.shape}; give [], [receiving population] or "

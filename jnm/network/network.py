@@ -1,5 +1,7 @@
 """A network of nodes, itself a model: it adds the afferent activity to the drive and calls the node."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jnm._model import AbstractModel, Drive, State
-from jnm._param import Interval, Positive, param, share
+from jnm._param import Interval, Positive, as_parameter, param, share
 from jnm.network.connectome import Connectome
 from jnm.network.coupling import AbstractCoupling, Linear
 from jnm.network.delay import Delays, Edges
@@ -21,7 +23,8 @@ class Network(AbstractModel):
     `coupling` is f with its gain (default `Linear()`). With `speed` (mm/ms) the activity travels the lengths of the
     connectome; `speed_range` (default half to twice the speed) bounds what the speed may become later, by a fit or a
     sweep, because it sizes the history. Vector parameters of the node make the regions differ. Outside of `simulate` a
-    network with delays takes the present for the past, which is right at a fixed point.
+    network with delays takes the present for the past, which is right at a fixed point. Only the populations in the
+    node's `receive` hear other regions; a synaptic stimulus with a row for each population reaches all of them.
 
         >>> brain = jnm.datasets.connectome().normalised("rows")
         >>> net = jnm.Network(jnm.PING(IE=2.0, sigma=0.05), brain, jnm.Linear(gain=10.0), speed=5.0)
@@ -34,7 +37,11 @@ class Network(AbstractModel):
     connectome: Connectome
     coupling: AbstractCoupling
     speed: Float[Array, ""] | None = param(None, unit="mm/ms", domain=Positive(), doc="conduction speed", optional=True)
-    speed_range: tuple[float, float] | None = eqx.field(default=None, static=True)
+    speed_range: tuple[float, float] | None = eqx.field(
+        default=None,
+        static=True,
+        metadata={"unit": "mm/ms", "doc": "slowest and fastest speed, which size the history"},
+    )
     edges: Edges | None = eqx.field(default=None, static=True, repr=False)
 
     def __init__(
@@ -47,8 +54,10 @@ class Network(AbstractModel):
     ):
         self.node, self.connectome = node, connectome
         self.coupling = Linear() if coupling is None else coupling
-        self.speed = None if speed is None else jnp.asarray(speed, float)
-        self.speed_range = _speed_range(self.speed, speed_range)
+        self.speed = None if speed is None else as_parameter(speed)
+        self.speed_range = _speed_range(
+            speed, speed_range
+        )  # of the speed as it came: jit traces every array made in it
         self.edges = None if speed is None else _edges(connectome)
 
     def __check_init__(self):
@@ -128,25 +137,23 @@ class Network(AbstractModel):
         return Drive(self._together(drive.synaptic, afferent), drive.current)
 
     def _together(self, synaptic: Array | float, afferent: Array) -> Array | float:
-        """Synaptic stimulus and afferent activity: one number a region, or one for each population that hears them."""
+        """Synaptic stimulus and afferent activity: one number a region, or a row for each population that hears them."""
+        receive, rows = getattr(self.node, "receive", None), (*jnp.shape(synaptic), 0)[0]
+        if receive is not None and jnp.ndim(synaptic) > 1 and rows == _populations(self.node):
+            # The stimulus speaks to each population, the network to those that receive: the others get rows of zeros.
+            afferent = jnp.zeros((rows, self.n_regions), afferent.dtype).at[np.array(receive)].set(share(afferent, 2))
         rank = max(jnp.ndim(synaptic), afferent.ndim)
-        if jnp.ndim(synaptic) > afferent.ndim and getattr(self.node, "receive", None) is not None:
-            raise ValueError(
-                "Network: a synaptic stimulus with a row for each population reaches each by itself, but the afferent "
-                "activity has one row for the populations that receive. Give the coupling's gain an entry for each "
-                "population (zero where none is received), or the stimulus one row of regions."
-            )
         return share(synaptic, rank) + share(afferent, rank)
 
 
-def _speed_range(speed: Array | None, given: tuple[float, float] | None) -> tuple[float, float] | None:
+def _speed_range(speed: Any, given: tuple[float, float] | None) -> tuple[float, float] | None:
     if speed is None:
         if given is not None:
             raise ValueError(f"Network: speed_range = {given} without a speed; give speed=, or leave speed_range out.")
         return None
-    if speed.ndim:
+    if np.ndim(speed):
         raise ValueError(
-            f"Network: speed has shape {list(speed.shape)}; it is one number, in mm/ms, for all connections."
+            f"Network: speed has shape {list(np.shape(speed))}; it is one number, in mm/ms, for all connections."
         )
     concrete = not _traced(speed)
     if given is None and not concrete:
@@ -159,12 +166,15 @@ def _speed_range(speed: Array | None, given: tuple[float, float] | None) -> tupl
     return low, high
 
 
+def _populations(node: AbstractModel) -> int:
+    """P, the length of the axis before the regions; 0 for a node without one."""
+    return max((leaf.shape[0] for leaf in jax.tree.leaves(node.init()) if leaf.ndim), default=1) if node.rank else 0
+
+
 def _check_gain(gain: Array, node: AbstractModel, n_regions: int) -> None:
-    populations = max((leaf.shape[0] for leaf in jax.tree.leaves(node.init()) if leaf.ndim), default=1)
-    receiving = len(getattr(node, "receive", None) or range(populations))
+    receiving = len(getattr(node, "receive", None) or range(_populations(node)))
     rows, columns = (*gain.shape, 1, 1)[:2]
-    wanted = (1, receiving, populations) if node.rank else (1,)
-    if gain.ndim > 2 or (gain.ndim and not node.rank) or rows not in wanted or columns not in (1, n_regions):
+    if gain.ndim > 2 or (gain.ndim and not node.rank) or rows not in (1, receiving) or columns not in (1, n_regions):
         kinds = (
             f", [{receiving}] or [{receiving}, {n_regions}]"
             if node.rank
@@ -185,5 +195,5 @@ def _edges(connectome: Connectome) -> Edges:
     return Edges(np.asarray(connectome.lengths, float)[to, source], to, source)
 
 
-def _traced(x: Array) -> bool:
+def _traced(x: Any) -> bool:
     return isinstance(x, jax.core.Tracer)  # pyright: ignore[reportAttributeAccessIssue]

@@ -26,7 +26,7 @@ def course(model, key):
 def fitted(steps=1, loss=None):
     loss = jnm.TimeCourseLoss(course, OBSERVED, noise_sd=0.01) if loss is None else loss
     theta, build = jnm.free(Decay(1.0, rate=1.0), lambda m: (m.amplitude, m.rate))
-    return jnm.fit(loss, theta, build, optax.adam(0.01), steps, jax.random.key(0), progress=False)
+    return jnm.fit(loss, theta, build, optax.adam(0.01), steps, jax.random.key(0), judge_keys=3, progress=False)
 
 
 def test_goes_the_rest_of_the_way():
@@ -42,6 +42,34 @@ def test_is_never_the_worse_for_it():
     np.testing.assert_allclose(jax.tree.leaves(again.theta), jax.tree.leaves(once.theta), atol=1e-3)
 
 
+def test_the_polished_point_is_judged_on_the_keys_of_the_fit():
+    before = fitted()
+    polished = jnm.fitting.polish(before, steps=12)
+    keys = jax.random.split(jax.random.fold_in(before.key, 0), 3)
+    by_hand = np.mean([before.loss(polished.model, key) for key in keys])
+    assert polished.best_loss == pytest.approx(by_hand, rel=1e-3) and polished.best_loss < 1e-3 * before.best_loss
+    first = polished.report(keys=2).notes[0]
+    assert f"{polished.start_loss:.4g} -> {polished.best_loss:.4g}" in first and "Gauss-Newton" in first
+    assert f"-> {polished.best_loss:.4g}" in repr(polished)
+
+
+def test_where_no_step_is_better_the_judgement_stays():
+    once = jnm.fitting.polish(fitted(), steps=30)
+    again = jnm.fitting.polish(once, steps=0)
+    assert again.best_loss == once.best_loss and "then 0 Gauss-Newton" in again.stopped
+
+
 def test_needs_residuals():
-    with pytest.raises(ValueError, match="no residuals"):
+    with pytest.raises(ValueError, match="without residuals"):
         jnm.fitting.polish(fitted(loss=lambda model, key: (model.amplitude - 2.0) ** 2))
+
+
+def test_a_sum_is_polished_by_its_weights():
+    """Two measurements of one decay, told apart by their weights: the least-squares answer in closed form."""
+    loss = 0.25 * jnm.TimeCourseLoss(course, OBSERVED, noise_sd=0.01) + 0.75 * jnm.TimeCourseLoss(
+        course, 2 * OBSERVED, noise_sd=0.01
+    )
+    theta, build = jnm.free(Decay(3.9, rate=3.0), lambda m: m.amplitude)
+    fit = jnm.fit(loss, theta, build, optax.adam(0.01), 1, jax.random.key(0), progress=False)
+    polished = jnm.fitting.polish(fit, steps=12)
+    assert float(polished.model.amplitude) == pytest.approx(0.25 * 2.0 + 0.75 * 4.0, rel=1e-3)

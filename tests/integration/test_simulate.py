@@ -1,4 +1,4 @@
-"""simulate(): the same numbers as diffrax, whatever the blocks; what is kept, resumed, differentiated and refused."""
+"""simulate(): the same numbers as diffrax, models with constraints and steps of their own, and all that is refused."""
 
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from jnm.integration import StepNoise
 from jnm.models.nmm2 import NMM2State
 
 DT, STEPS = 0.05, 10_000
+TWO = jnm.Connectome(1 - np.eye(2), lengths=20 * (1 - np.eye(2)), labels=["left", "right"])
 FOR_ODES = [diffrax.Heun(), diffrax.Euler(), diffrax.Midpoint(), diffrax.Ralston(), diffrax.Dopri5(), diffrax.Bosh3()]
 FOR_NOISE = [
     *(diffrax.Heun(), diffrax.Euler(), diffrax.EulerHeun(), diffrax.ItoMilstein(), diffrax.StratonovichMilstein()),
@@ -113,10 +114,6 @@ def difference(a, b):
     """The largest difference between two trees, relative to the size of each field."""
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     return max(float(jnp.abs(x - y).max() / jnp.abs(y).max()) for x, y in pairs)
-
-
-def same(a, b):
-    return all(bool(jnp.array_equal(x, y)) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
 def by_diffrax(model, solver, steps, key=None, stimulus=None, dt=DT):
@@ -258,140 +255,12 @@ def test_an_adaptive_run_that_diverges_gives_up_with_a_code():
         jnm.simulate(Explosive(), 20.0, 0.1, **options)
 
 
-# ------------------------------------------------------------------------------------------------ blocks and resuming
-
-
-def noisy_network(delayed=False):
-    rng = np.random.default_rng(0)
-    brain = jnm.Connectome(
-        rng.random((5, 5)) * (1 - np.eye(5)), lengths=rng.uniform(1.0, 40.0, (5, 5)) * (1 - np.eye(5))
-    )
-    return jnm.Network(jnm.PING(IE=2.0, sigma=0.05), brain, jnm.Linear(2.0), speed=4.0 if delayed else None)
-
-
-@pytest.mark.parametrize("delayed", [False, True], ids=["undelayed", "delayed"])
-@pytest.mark.parametrize("solver", [diffrax.Heun(), diffrax.ShARK()], ids=lambda s: type(s).__name__)
-def test_the_length_of_blocks_changes_no_bit(delayed, solver):
-    net, key = noisy_network(delayed), jax.random.key(1)
-    runs = [jnm.simulate(net, 50.0, 0.05, key=key, block=block, solver=solver).ys for block in (None, 1000, 333, 60, 7)]
-    assert all(same(run, runs[0]) for run in runs[1:])
-
-
-@pytest.mark.parametrize("delayed", [False, True], ids=["undelayed", "delayed"])
-@pytest.mark.parametrize("steps", [1, 437, 800], ids=lambda n: f"after {n}")
-def test_a_run_goes_on_as_if_it_had_never_stopped(delayed, steps):
-    net, key = noisy_network(delayed), jax.random.key(1)
-    stimulus = jnm.Pulse(onset=30.0, duration=5.0, amplitude=0.5)
-    options = dict(key=key, stimulus=stimulus)
-    whole = jnm.simulate(net, 50.0, 0.05, **options)
-    begun = jnm.simulate(net, steps * 0.05, 0.05, **options)
-    rest = jnm.simulate(net, 50.0, 0.05, final=begun.final, **options)
-    assert same(begun.ys, jax.tree.map(lambda x: x[:steps], whole.ys))
-    assert same(rest.ys, jax.tree.map(lambda x: x[steps:], whole.ys))
-    assert same(rest.final, whole.final) and rest.final.step == whole.final.step == 1000
-    np.testing.assert_allclose(rest.ts, whole.ts[steps:], rtol=1e-14)
-
-
-def test_the_end_survives_jit_and_goes_on():
-    net, key = noisy_network(True), jax.random.key(1)
-    half = eqx.filter_jit(lambda key: jnm.simulate(net, 25.0, 0.05, key=key).final)(key)
-    assert half.step == 500
-    rest = jnm.simulate(net, 50.0, 0.05, key=key, final=half)
-    assert same(rest.ys, jax.tree.map(lambda x: x[500:], jnm.simulate(net, 50.0, 0.05, key=key).ys))
-
-
-def test_x64_models_run_in_double_precision_and_others_in_single(x64):
-    assert jnm.simulate(jnm.PING(IE=2.0), 1.0, 0.1).ys.r.dtype == jnp.float64
-    with jax.enable_x64(False):
-        run = jnm.simulate(jnm.PING(IE=2.0, sigma=0.1), 1.0, 0.1, key=jax.random.key(0))
-        assert run.ys.r.dtype == jnp.float32 and run.record["precision"] == "float32"
-
-
-# ---------------------------------------------------------------------------------------------------- what is kept
-
-
-@pytest.mark.parametrize("stride", [1, 4, 25, 300, 1009, 2500])
-@pytest.mark.parametrize("discard", [0, 2])
-def test_saved_states_are_those_of_every_step_thinned(stride, discard):
-    """Strides below and above a block, a prime one, and steps that no stride divides."""
-    model, key, steps = jnm.PING(IE=2.0, sigma=0.05), jax.random.key(0), 5077 + discard * stride
-    every = jnm.simulate(model, steps * DT, DT, key=key)
-    thin = jnm.simulate(model, steps * DT, DT, key=key, save_every=stride * DT, discard=discard * stride * DT)
-    wanted = np.arange(steps)[stride - 1 :: stride][discard:]
-    assert same(thin.ys, jax.tree.map(lambda x: x[wanted], every.ys))
-    np.testing.assert_allclose(thin.ts, every.ts[wanted], rtol=1e-12)
-    assert thin.ts.shape == thin.ys.r.shape[:1]
-    assert same(thin.final, every.final)
-
-
-def test_save_is_a_function_of_time_and_state():
-    model = jnm.PING(IE=2.0)
-    run = jnm.simulate(model, 20.0, DT, t0=5.0, save_every=0.5, save=lambda t, y: {"time": t, "sum": y.r.sum()})
-    states = jnm.simulate(model, 20.0, DT, t0=5.0, save_every=0.5).ys
-    np.testing.assert_allclose(run.ys["time"], run.ts, rtol=1e-6)
-    np.testing.assert_allclose(run.ys["sum"], states.r.sum(axis=1), rtol=1e-6)
-    assert run.ts[0] == 5.5 and run.ts[-1] == 20.0
-
-
 def test_a_model_with_a_step_of_its_own():
     run = jnm.simulate(Switching(), 50_000.0, 0.5, key=jax.random.key(0), stimulus=jnm.Constant(0.25))
     x = np.asarray(run.ys.x)
     share, n = np.mean(x[1:] != x[:-1]), x.size
     assert abs(share - 0.1) < 4 * np.sqrt(0.1 * 0.9 / n)
     np.testing.assert_allclose(run.ys.y[-1], 12_500.0, rtol=1e-3)
-
-
-# ------------------------------------------------------------------------------------------------ transformations
-
-
-class Counted(AbstractModel):
-    """PING that counts how often its drift is traced."""
-
-    node: jnm.NMM2
-    traces: list = eqx.field(static=True)
-
-    def init(self):
-        return self.node.init()
-
-    def drift(self, t, y, drive):
-        self.traces.append(1)
-        return self.node.drift(t, y, drive)
-
-    def output(self, t, y):
-        return self.node.output(t, y)
-
-    def source(self, t, y, drive):
-        return self.node.source(t, y, drive)
-
-
-def test_ten_values_of_a_parameter_are_compiled_once():
-    class Ears(list):
-        __hash__ = object.__hash__
-
-    heard = Ears()
-    ends = []
-    for IE in range(10):
-        run = jnm.simulate(Counted(jnm.PING(IE=float(IE)), heard), 10.0, 0.1)
-        ends.append(float(run.ys.r[-1, 0]))
-        if IE == 0:
-            first = len(heard)
-    assert first > 0 and len(heard) == first
-    assert len(set(ends)) == 10
-
-
-def test_jit_vmap_and_scan_over_members_agree():
-    net, key = noisy_network(), jax.random.key(0)
-    gains = jnp.array([0.5, 1.0, 2.0])
-    keys = jax.random.split(key, 3)
-
-    def run(gain, key):
-        return jnm.simulate(eqx.tree_at(lambda m: m.coupling.gain, net, gain), 10.0, 0.1, key=key).ys.r
-
-    alone = jnp.stack([run(g, k) for g, k in zip(gains, keys, strict=True)])
-    np.testing.assert_allclose(jax.vmap(run)(gains, keys), alone, rtol=2e-5)
-    np.testing.assert_allclose(jax.jit(jax.vmap(run))(gains, keys), alone, rtol=2e-5)
-    np.testing.assert_allclose(jax.lax.map(lambda x: run(*x), (gains, keys)), alone, rtol=2e-5)
-    assert not np.allclose(alone[0], alone[1])
 
 
 def test_a_diverged_member_is_a_code_and_leaves_the_others_alone():
@@ -403,19 +272,6 @@ def test_a_diverged_member_is_a_code_and_leaves_the_others_alone():
     for i in (0, 2):
         np.testing.assert_allclose(members.ys.x[i], run(jnp.array([1.0, 0.0, 2.0])[i]).ys.x, rtol=1e-6)
     assert not np.isfinite(np.asarray(members.ys.x[1])).all()
-
-
-def test_gradients_are_finite_differences(x64):
-    net, key = noisy_network(), jax.random.key(0)
-
-    def loss(gain):
-        model = eqx.tree_at(lambda m: m.coupling.gain, net, gain)
-        return 100 * (jnm.simulate(model, 20.0, 0.1, key=key, block=40, save_every=0.5).ys.r ** 2).mean()
-
-    gain = jnp.array(2.0)
-    slope = jax.grad(loss)(gain)
-    assert slope == pytest.approx(float(loss(gain + 1e-5) - loss(gain - 1e-5)) / 2e-5, rel=1e-6)
-    assert jax.jvp(loss, (gain,), (1.0 + 0 * gain,))[1] == pytest.approx(float(slope), rel=1e-9)
 
 
 # ------------------------------------------------------------------------------------------------ how it can go wrong
@@ -484,7 +340,7 @@ def test_noise_needs_a_key_and_adaptive_steps_need_none_of_it():
     adaptive = dict(solver=diffrax.Tsit5(), controller=controller)
     for model, options, what in (
         (noisy, dict(key=jax.random.key(0)), "noise"),
-        (jnm.Network(jnm.PING(), noisy_network(True).connectome, speed=4.0), {}, "delays"),
+        (jnm.Network(jnm.PING(), TWO, speed=4.0), {}, "delays"),
         (Kept(), {}, "a constraint"),
         (Switching(), dict(key=jax.random.key(0)), "a step of its own"),
         (jnm.ING(), dict(save=jnm.Reduction(lambda y: 0, lambda f, t, y: f, lambda f: f)), "a Reduction"),
@@ -538,13 +394,4 @@ def test_terms_refuse_what_diffrax_would_get_wrong():
     with pytest.raises(ValueError, match=r"other models have none"):
         jnm.terms(jnm.PING(), StepNoise(jax.random.key(0), jnm.PING(), 0.1))
     with pytest.raises(ValueError, match=r"diffrax keeps no history"):
-        jnm.terms(jnm.Network(jnm.PING(), noisy_network(True).connectome, speed=4.0))
-
-
-def test_a_progress_bar_moves_and_ends(capsys):
-    run = jnm.simulate(jnm.ING(), 300.0, 0.1, progress=True)
-    shown = capsys.readouterr().err
-    assert "100%" in shown and "3.00k/3.00k" in shown
-    assert same(run.ys, jnm.simulate(jnm.ING(), 300.0, 0.1).ys)
-    slope = jax.grad(lambda eta: jnm.simulate(jnm.ING(eta=eta), 10.0, 0.1, progress=True).ys.r.mean())(20.0)
-    assert np.isfinite(slope)
+        jnm.terms(jnm.Network(jnm.PING(), TWO, speed=4.0))

@@ -60,6 +60,7 @@ def test_noise_is_on_p():
     ("make", "message"),
     [
         (lambda: jnm.JansenRit(a=-0.1), r"JansenRit: a = -0.1 is outside its domain \(positive\)"),
+        (lambda: jnm.JansenRit(q=1.0), r"unknown parameter q; known are p, A, B, a, b, C, e0, rho, v0, sigma\."),
         (lambda: jnm.JansenRit(p=jnp.nan), r"p = nan is outside"),
         (lambda: jnm.JansenRit(p=jnp.ones((2, 2))), r"p has shape \[2, 2\]; it must be \[\] or \[region\]"),
         (lambda: jnm.JansenRit(p=jnp.ones(2), A=jnp.ones(3)), r"p for 2, A for 3"),

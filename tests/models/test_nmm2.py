@@ -303,3 +303,9 @@ def test_noise_is_on_v_or_on_a_rate_that_stays_positive():
 def test_bad_input_is_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("receive", [(1, 0), (0, 0)])
+def test_receivers_are_named_once_and_in_order(receive):
+    with pytest.raises(ValueError, match="once, in order"):
+        jnm.PING(receive=receive)

@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jnm._param import Interval, Positive, Real, as_parameter, param
+from jnm._param import Interval, Positive, as_parameter, param
 from jnm.meg.dipole import Dipole
 from jnm.meg.recording import EvokedData
 from jnm.studies.evoked.fit import LOG_SCALES, STRENGTH_SD, Task, View
-from jnm.studies.evoked.model import INTERVAL, AbstractResponse, Free, StruckNetwork, pulse, sweeping
+from jnm.studies.evoked.model import INTERVAL, AbstractResponse, Free, Scaled, StruckNetwork, pulse, sweeping
 
 DECAYS = (12.5, 25.0, 50.0, 100.0, 200.0, np.inf)
 """ms: time constants that are tried for carrying on a minimum-norm estimate."""
@@ -44,13 +44,17 @@ class GammaMap(AbstractResponse):
     @classmethod
     def of(cls, network: StruckNetwork) -> "GammaMap":
         """Over the regions of a network."""
-        return cls(Dipole(as_parameter(1.0)), network.positions, jnp.zeros_like(network.strength))
+        return cls(
+            dipole=Dipole(as_parameter(1.0)),
+            positions=network.positions,
+            strength=jnp.zeros_like(network.strength),
+        )
 
     free: ClassVar = {
         "onset": Free(lambda m: m.onset, Interval(0.0, 120.0), 1.0),
-        "sweep": Free(lambda m: m.sweep, Real(), 0.3),
+        "sweep": Free(lambda m: m.sweep, Scaled(0.3), 1.0),
         "width": Free(lambda m: m.width, Interval(5.0, 150.0), 1.0),
-        "stretch": Free(lambda m: m.stretch, Real(), 0.01),
+        "stretch": Free(lambda m: m.stretch, Scaled(0.01), 1.0),
         "shape": Free(lambda m: m.shape, Interval(0.5, 8.0), 1.0),
     }
 
@@ -91,6 +95,13 @@ def _minimum_norm(view: View, log_scale: float) -> Float[np.ndarray, "time regio
     fields = view.gain * prior
     H = fields.T @ fields / view.variance + np.eye(len(prior))
     return prior * np.linalg.solve(H, fields.T @ view.data.T / view.variance).T
+
+
+def decaying(task: Task, duration: float) -> Float[np.ndarray, "time region"]:
+    """The minimum-norm estimate, carried on to `duration` ms by the decay that does best within what the task shows."""
+    moments, _ = minimum_norm(task)
+    later = round((duration - task.duration) / INTERVAL)
+    return np.concatenate([moments, carried_on(moments, later, best_decay(task, moments))])
 
 
 def carried_on(

@@ -17,7 +17,7 @@ estimates. NeuroImage 31:160-171.
 """
 
 import functools
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -26,11 +26,11 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from jnm._param import Domain, as_parameter
-from jnm.fitting import AbstractResidualLoss, Fit, TimeCourseLoss, fit, free
+from jnm._param import as_parameter
+from jnm.fitting import AbstractResidualLoss, Fit, TimeCourseLoss, fit, free, polish
 from jnm.meg.leadfield import LeadField
 from jnm.meg.recording import EvokedData
-from jnm.studies.evoked.model import INTERVAL, AbstractResponse, Free
+from jnm.studies.evoked.model import INTERVAL, AbstractResponse, Free, Scaled
 
 STRENGTH_SD = 0.02
 """1/ms: the prior of an input, 20 spikes a second more (chosen; Jansen & Rit's pulses peak at 200 and more)."""
@@ -40,7 +40,8 @@ LOG_SCALES = np.arange(0.0, 10.25, 0.5)
 ONSETS = (25.0, 45.0, 65.0)
 """ms: where gradients start from; a late valley is not reached from an early one."""
 
-Response = TypeVar("Response", bound=AbstractResponse)
+POLISH = 8
+"""Gauss-Newton steps after the descent."""
 
 
 class View(NamedTuple):
@@ -154,50 +155,30 @@ def ridge(R: Float[np.ndarray, "time region input"], view: View) -> list[Float[n
     return [view.prior * (vectors @ (s * pull / (1 + s**2 * np.maximum(values, 0.0)))) for s in scales]
 
 
-def validated(R: np.ndarray, task: Task) -> np.ndarray:
+def validated(R: Float[np.ndarray, "time region input"], task: Task) -> Float[np.ndarray, " scale"]:
     """The share explained at left-out sites for each of `LOG_SCALES`."""
-    errors, totals, noise = 0.0, 0.0, 0.0
+    errors, totals, noise = np.zeros(len(LOG_SCALES)), 0.0, 0.0
     for train, test in task.folds:
-        predictions = [np.exp(s) * (R @ u) for s, u in zip(LOG_SCALES, ridge(R, train), strict=True)]
-        errors = errors + np.array([np.sum(test.errors(Q)) for Q in predictions])
+        moments = [np.exp(s) * (R @ u) for s, u in zip(LOG_SCALES, ridge(R, train), strict=True)]
+        errors += [np.sum(test.errors(Q)) for Q in moments]
         totals, noise = totals + np.sum(test.totals), noise + test.noise * len(test.totals)
     return 1 - (errors - noise) / (totals - noise)
 
 
-def start(model: Response, task: Task) -> tuple[Response, float]:
-    """The model with the onset, scale and strengths that predict left-out sites best; and the share they explain there."""
+def start(model: AbstractResponse, task: Task) -> AbstractResponse:
+    """The model with the onset, scale and strengths that predict left-out sites best."""
     candidates = []
     for onset in ONSETS:
         candidate = eqx.tree_at(lambda m: m.onset, model, as_parameter(onset))
         R = np.asarray(linear_response(candidate, task.duration), dtype=float)
         scores = validated(R, task)
         candidates.append((scores.max(), candidate, R, int(scores.argmax())))
-    score, candidate, R, best = max(candidates, key=lambda c: c[0])
-    strength, scale = ridge(R, task.view)[best], LOG_SCALES[best]
-    return eqx.tree_at(
-        lambda m: (m.strength, m.dipole.log_scale), candidate, (as_parameter(strength), as_parameter(scale))
-    ), float(score)
+    _, candidate, R, best = max(candidates, key=lambda c: c[0])
+    found = (as_parameter(ridge(R, task.view)[best]), as_parameter(LOG_SCALES[best]))
+    return eqx.tree_at(lambda m: (m.strength, m.dipole.log_scale), candidate, found)
 
 
 # ------------------------------------------------------------------------------------------------------------ gradient
-
-
-class Scaled(Domain):
-    """Real numbers in units of their prior: an optimiser's step is the same for all."""
-
-    scale: Float[Array, "..."]
-
-    def constrain(self, free):
-        return free * self.scale
-
-    def unconstrain(self, value):
-        return value / self.scale
-
-    def contains(self, value):
-        return bool(np.all(np.isfinite(value)))
-
-    def __str__(self):
-        return "real"
 
 
 class Prior(AbstractResidualLoss):
@@ -227,10 +208,12 @@ class Seen(eqx.Module):
         return jnp.matmul(model.moments(self.duration), self.gain.T, precision="highest")
 
 
-def fit_response(model: Response, task: Task, steps: int, *, progress: bool = False) -> tuple[Fit, float]:
-    """Fit strengths and physiology by gradient descent; the fit, and the share its linear start explains at left-out sites."""
-    begin, score = start(model, task)
-    places = {"strength": Free(_strength, Scaled(jnp.asarray(task.view.prior, float)), 1.0), **begin.free}
+def fit_response(model: AbstractResponse, task: Task, steps: int) -> Fit:
+    """Fit strengths and physiology: by gradient descent into the valley, and by Gauss-Newton steps along it."""
+    begin = start(model, task)
+    sd = jnp.asarray(task.view.prior, float)
+    begun = jnp.sqrt(jnp.mean((begin.strength / sd) ** 2))  # steps in proportion to the strengths there are
+    places = {"strength": Free(_strength, Scaled(begun * sd), 1.0 / begun), **begin.free}
     theta, build = free(
         begin,
         {name: place.where for name, place in places.items()},
@@ -246,7 +229,8 @@ def fit_response(model: Response, task: Task, steps: int, *, progress: bool = Fa
     # both losses are means; n_eff samples of the data weigh as much as so many numbers of the prior
     loss = data + size / (view.independent * view.data.size) * prior
     key = jax.random.key(0)  # nothing here is random
-    return fit(loss, theta, build, _optimiser(steps), steps, key, judge_keys=1, clip=None, progress=progress), score
+    descended = fit(loss, theta, build, _optimiser(steps), steps, key, judge_keys=1, clip=None, progress=False)
+    return polish(descended, POLISH, keys=1)
 
 
 @functools.cache

@@ -18,11 +18,12 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optimistix as optx
 from jaxtyping import Array, Float
 
 from jnm._model import Drive, State
-from jnm._param import Domain, Interval, Real, param
+from jnm._param import Domain, Interval, as_parameter, param
 from jnm.integration.simulate import simulate
 from jnm.integration.stimulus import AbstractStimulus
 from jnm.meg.dipole import Dipole
@@ -43,7 +44,25 @@ class Free(NamedTuple):
 
     where: Callable[[Any], Array]
     domain: Domain
-    spread: float
+    spread: Array | float
+
+
+class Scaled(Domain):
+    """Real numbers in units of their prior: an optimiser's step is the same for all."""
+
+    scale: Float[Array, "..."] | float
+
+    def constrain(self, free):
+        return free * self.scale
+
+    def unconstrain(self, value):
+        return value / self.scale
+
+    def contains(self, value):
+        return bool(np.all(np.isfinite(value)))
+
+    def __str__(self):
+        return "real"
 
 
 class AbstractResponse(eqx.Module):
@@ -111,9 +130,14 @@ class StruckNetwork(AbstractResponse):
             raise ValueError(
                 "StruckNetwork: the connectome has no centres; give Connectome(weights, centres=...) in mm."
             )
-        network = Network(JansenRit(p=0.05), connectome, Linear(gain=10.0))
+        network = Network(JansenRit(p=as_parameter(0.05)), connectome, Linear(gain=as_parameter(10.0)))
         middle = jnp.mean(connectome.centres, axis=0, keepdims=True)
-        return cls(network, Dipole.psp(), connectome.centres - middle, jnp.zeros(network.n_regions))
+        return cls(
+            network=network,
+            dipole=Dipole.psp(),
+            positions=connectome.centres - middle,
+            strength=jnp.zeros(network.n_regions),
+        )
 
     free: ClassVar = {
         "gain": Free(lambda m: m.network.coupling.gain, Interval(0.0, 50.0), 1.0),
@@ -121,14 +145,15 @@ class StruckNetwork(AbstractResponse):
         "b": Free(lambda m: m.network.node.b, Interval(0.02, 0.1), 1.0),
         "p": Free(lambda m: m.network.node.p, Interval(-0.05, 0.1), 1.0),
         "onset": Free(lambda m: m.onset, Interval(0.0, 120.0), 1.0),
-        "sweep": Free(lambda m: m.sweep, Real(), 0.3),
+        "sweep": Free(lambda m: m.sweep, Scaled(0.3), 1.0),
         "width": Free(lambda m: m.width, Interval(3.0, 30.0), 1.0),
     }
 
     @property
     def input(self) -> BriefInput:
         """The input to all regions."""
-        return BriefInput(self.strength, sweeping(self.onset, self.sweep, self.positions), self.width)
+        onset = sweeping(self.onset, self.sweep, self.positions)
+        return BriefInput(strength=self.strength, onset=onset, width=self.width)
 
     def moments(self, duration: float) -> Float[Array, "time region"]:
         network, start, stimulus = self.network, rest(self.network), self.input

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -12,73 +12,8 @@ from jnm.fitting import Fit, Report
 from jnm.integration.record import Record
 from jnm.meg.leadfield import LeadField
 from jnm.meg.recording import EvokedData
-from jnm.studies.evoked.fit import share
 from jnm.studies.evoked.model import StruckNetwork
-
-
-class Held(NamedTuple):
-    """Data a prediction never saw, in blocks (stretches of time or groups of sites): sums of squares of each."""
-
-    errors: Float[np.ndarray, " block"]
-    totals: Float[np.ndarray, " block"]
-    noise: Float[np.ndarray, " block"]
-
-    @property
-    def share(self) -> float:
-        """The explained share of the explainable variance, over all blocks."""
-        return share(self.errors, self.totals, self.noise)
-
-    @property
-    def without_each(self) -> Float[np.ndarray, " block"]:
-        """The same without each block in turn."""
-        return np.array([share(*(np.delete(x, i) for x in self)) for i in range(len(self.errors))])
-
-    @property
-    def error(self) -> float:
-        """Standard error of the share."""
-        return jackknife(self.without_each)
-
-
-def jackknife(without_each: Float[np.ndarray, " block"]) -> float:
-    """The standard error of a statistic, from its values without each block in turn."""
-    n = len(without_each)
-    return float(np.sqrt((n - 1) / n * np.sum((without_each - without_each.mean()) ** 2)))
-
-
-class Score(NamedTuple):
-    """How well one method explains what it was fitted to, and predicts what it was not."""
-
-    method: str
-    numbers: int
-    """How many it may choose freely."""
-    early: float
-    """Share of 0 to `split` ms, to which it was fitted."""
-    later: Held | None
-    """Time after that; None: the method predicts none."""
-    seen: float
-    """Share at the sites to which it was fitted."""
-    unseen: Held
-    """The other sites."""
-
-
-class Contrast(NamedTuple):
-    """The true connectome's share minus that of permuted ones, on the same held-out blocks."""
-
-    difference: float
-    error: float
-
-    @classmethod
-    def of(cls, true: Held, permuted: list[Held]) -> "Contrast":
-        """Averaged over permutations; the error is over blocks, with the spread over permutations in it."""
-        differences = np.array([true.share - other.share for other in permuted])
-        over_blocks = jackknife(np.mean([true.without_each - other.without_each for other in permuted], axis=0))
-        spread = np.std(differences, ddof=1) / np.sqrt(len(differences)) if len(differences) > 1 else 0.0
-        return cls(float(differences.mean()), float(np.hypot(over_blocks, spread)))
-
-    @property
-    def beats(self) -> bool:
-        """Whether the true connectome is better by more than two standard errors."""
-        return self.difference > 2 * self.error
+from jnm.studies.evoked.scores import Contrast, Held, Score
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +88,7 @@ class EvokedFit:
 
     def plot(self) -> Any:
         """Data and model at the sensors, two topographies, strengths on the regions, held-out scores, as one Figure."""
-        from jnm.studies.evoked.figure import figure
+        from jnm.plot.evoked import figure
 
         return figure(self)
 
@@ -227,9 +162,9 @@ def _on_the_data(result: EvokedFit) -> list[str]:
     facts = result.facts
     return [
         f"The data: {facts['noise']:.0%} of the variance is noise. Of the rest, {facts['reach']:.0%} lies within reach of "
-        f"these regions' lead field, whatever their moments, and {facts['drift']:.0%} is one straight drift of each channel from "
-        f"the baseline on, which no brief input makes. With any time course, the first three field patterns of "
-        f"0-{result.split:g} ms would explain {facts['courses']:.3f} of what follows.",
+        f"these regions' lead field on all sensors together, whatever their moments, and {facts['drift']:.0%} is one "
+        f"straight drift of each channel from the baseline on, which no brief input makes. With any time course, the first "
+        f"three field patterns of 0-{result.split:g} ms would explain {facts['courses']:.3f} of what follows.",
     ]
 
 

@@ -5,7 +5,6 @@ predict the second? Space: fitted to most sensor sites, does it predict the othe
 so whole sites are left out.) Beside it stand explanations without dynamics and with wrong networks (`baselines`).
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 
+from jnm._progress import progress_bar, someone_watches
 from jnm._version import versions
 from jnm.integration.record import Record, fingerprint
 from jnm.meg.leadfield import LeadField
@@ -23,18 +22,12 @@ from jnm.network.connectome import Connectome
 from jnm.studies.evoked import baselines
 from jnm.studies.evoked.fit import Task, View, fit_response, predicted, share, split_sites
 from jnm.studies.evoked.model import INTERVAL, STEP, AbstractResponse, StruckNetwork
-from jnm.studies.evoked.report import Contrast, EvokedFit, Held, Score
+from jnm.studies.evoked.regions import CONNECTOME_SEED, PARCELS_SEED, made_parcels, matched
+from jnm.studies.evoked.report import EvokedFit
+from jnm.studies.evoked.scores import BLOCK, Method, contrasts, judge, mean_permuted, nothing
 from jnm.studies.output import writable
 
-REGIONS = 90
-"""Parcels made where none are given."""
-
-SITES_SEED, CONNECTOME_SEED, PARCELS_SEED = 0, 0, 0
-BLOCK = 25.0
-"""ms: one independent sample below 40 Hz is 12.5 ms; standard errors of later time are over blocks of two."""
-
-Predict = Callable[[Task, float], Float[np.ndarray, "time region"] | None]
-"""From what a task sees to moments for so many ms; None where the method has nothing to say beyond what it saw."""
+SITES_SEED = 0
 
 
 def fit_evoked(
@@ -51,7 +44,7 @@ def fit_evoked(
     stop: float = 300.0,
     folds: int = 5,
     permutations: int = 3,
-    steps: int = 120,
+    steps: int = 60,
     short: bool = False,
     progress: bool = True,
 ) -> EvokedFit:
@@ -69,78 +62,27 @@ def fit_evoked(
     - `out`: a folder for `evoked-fit.png`, `.nc` and `.txt`; tested before anything is computed.
     - `lowpass`: Hz. `stop`: end of the window, ms. `split`: where later time begins, ms.
     - `folds`: draws of sites. `permutations`: of the connectome. `steps`: of each gradient descent.
-    - `short`: two folds, one permutation, 30 steps: for tests and notebooks.
+    - `short`: two folds, one permutation, 20 steps: for tests and notebooks.
 
     Raises `ValueError` for input that does not fit together, and `OSError` for a folder that cannot be written.
     """
     folder = None if out is None else writable(out)
     if short:
-        folds, permutations, steps = 2, 1, 30
+        folds, permutations, steps = 2, 1, 20
     if not 0 < split < stop or round(split / BLOCK) * BLOCK != split or round(stop / BLOCK) * BLOCK != stop:
         raise ValueError(f"split = {split}, stop = {stop} ms; wanted 0 < split < stop, both multiples of {BLOCK:g} ms.")
     if folds < 2 or permutations < 1:
         raise ValueError(f"folds = {folds}, permutations = {permutations}; wanted at least 2 and 1.")
     data = EvokedData.from_mne(evoked, cov, forward, condition=condition, lowpass=lowpass, stop=stop)
-    lead = LeadField.from_mne(forward, parcels if parcels is not None else _parcels(forward))
-    connectome, lead = _matched(connectome, lead)
+    lead = LeadField.from_mne(forward, parcels if parcels is not None else made_parcels(forward))
+    connectome, lead = matched(connectome, lead)
     result = _study(data, lead, connectome, split, stop, folds, permutations, steps, progress)
     if folder is not None:
         result.save(folder)
     return result
 
 
-# --------------------------------------------------------------------------------------------------------------- input
-
-
-def _parcels(forward: Any) -> dict[str, Any] | None:
-    """k-means of the sources of each hemisphere, where there are more than `REGIONS`."""
-    from scipy.cluster.vq import kmeans2
-
-    positions = np.asarray(LeadField.from_mne(forward).region_positions, dtype=float)
-    if len(positions) <= REGIONS:
-        return None
-    of_source = np.zeros(len(positions), dtype=int)
-    made = 0
-    for side in (positions[:, 0] < 0, positions[:, 0] >= 0):
-        if side.any():
-            _, nearest = kmeans2(positions[side], min(REGIONS // 2, int(side.sum())), minit="++", seed=PARCELS_SEED)
-            names, of_source[side] = np.unique(nearest, return_inverse=True)
-            of_source[side] += made
-            made += len(names)
-    return {"parcel_of_source": of_source}
-
-
-def _matched(connectome: Connectome | str | Path | None, lead: LeadField) -> tuple[Connectome, LeadField]:
-    """A connectome and a lead field of the same regions in the same order: by label, never by index."""
-    if connectome is None:
-        made = Connectome.from_centres(lead.region_positions, seed=CONNECTOME_SEED, labels=lead.labels)
-        return made.without_self_connections().normalised("rows"), lead
-    if not isinstance(connectome, Connectome):
-        connectome = Connectome.read(connectome)
-    if not connectome.labelled:
-        raise ValueError(
-            "the connectome has no labels, and regions are matched to parcels by label, never by index. Give "
-            "Connectome(weights, labels=[...]) the names of the parcels, or leave it out to build one from their positions."
-        )
-    if strangers := set(connectome.labels) ^ set(lead.labels):
-        raise ValueError(
-            f"lead field and network of different regions: {len(strangers)} labels are not in both, such as "
-            f"{', '.join(sorted(strangers)[:4])}. The parcels are {lead.labels[0]} ... {lead.labels[-1]} ({len(lead.labels)}), "
-            f"the connectome's regions {connectome.labels[0]} ... ({connectome.n_regions}); connectome.subset(labels) takes "
-            "some."
-        )
-    lead = lead.select(connectome.labels)
-    # positions in the head of this subject, whatever frame the connectome's own are in
-    placed = eqx.tree_at(lambda c: c.centres, connectome, lead.region_positions, is_leaf=lambda x: x is None)
-    return placed.without_self_connections().normalised("rows"), lead
-
-
-# --------------------------------------------------------------------------------------------------------------- study
-
-
 def _study(data, lead, connectome, split, stop, folds, permutations, steps, progress) -> EvokedFit:
-    from tqdm.auto import tqdm
-
     times = np.arange(1, round(stop / INTERVAL) + 1) * INTERVAL
     whole = Task.of(data, lead, times)
     sites = [
@@ -149,15 +91,13 @@ def _study(data, lead, connectome, split, stop, folds, permutations, steps, prog
     ]
     network = StruckNetwork.of(connectome)
     methods = _methods(network, permutations, steps, data.effective_samples(stop))
-    with tqdm(total=1 + len(methods) * (1 + folds), unit="fit", disable=None if progress else True) as bar:
-        fit, _ = fit_response(network, whole, steps)
+    with progress_bar(1 + len(methods) * (1 + folds), progress and someone_watches(), unit="fit") as bar:
+        fit = fit_response(network, whole, steps)
         bar.update()
-        scores = [
-            _score(name, numbers, predict, whole, sites, split, bar) for name, (numbers, predict) in methods.items()
-        ]
+        scores = [judge(name, method, whole, sites, split, bar) for name, method in methods.items()]
     moments = np.asarray(predicted(fit.model, stop), dtype=float)
     view = whole.view
-    scores = [_nothing(scores[0]), *scores]
+    scores = [nothing(scores[0]), *scores]
     return EvokedFit(
         evoked=data,
         lead=lead,
@@ -167,8 +107,8 @@ def _study(data, lead, connectome, split, stop, folds, permutations, steps, prog
         times=times,
         moments=moments,
         explained=share(view.errors(moments), view.totals, view.noise),
-        scores=tuple(s for s in scores if not s.method.startswith("permuted ")) + (_mean_permuted(scores),),
-        contrasts=_contrasts(scores),
+        scores=tuple(s for s in scores if not s.method.startswith("permuted ")) + (mean_permuted(scores),),
+        contrasts=contrasts(scores),
         facts=_facts(data, whole, times, split),
         notes=tuple(_notes(data, lead, connectome, folds, permutations)),
         split=split,
@@ -176,103 +116,27 @@ def _study(data, lead, connectome, split, stop, folds, permutations, steps, prog
     )
 
 
-def _methods(
-    network: StruckNetwork, permutations: int, steps: int, independent: float
-) -> dict[str, tuple[int, Predict]]:
-    """By name: how many free numbers, and how it predicts."""
+def _methods(network: StruckNetwork, permutations: int, steps: int, independent: float) -> dict[str, Method]:
     regions, few = len(network.strength), sum(np.size(place.where(network)) for place in network.free.values())
-
-    def fitted(model: AbstractResponse) -> Predict:
-        return lambda task, duration: np.asarray(
-            predicted(fit_response(model, task, steps)[0].model, duration), dtype=float
-        )
-
-    def norm(task: Task, duration: float) -> np.ndarray | None:
-        return baselines.minimum_norm(task)[0] if duration <= task.duration else None
-
-    def decaying(task: Task, duration: float) -> np.ndarray:
-        moments, _ = baselines.minimum_norm(task)
-        more = round((duration - task.duration) / INTERVAL)
-        return np.concatenate([moments, baselines.carried_on(moments, more, baselines.best_decay(task, moments))])
-
-    start = baselines.unfitted(network)
     one_each = regions * round(independent)
-    return {
-        "unfitted network": (0, lambda task, duration: np.asarray(predicted(start, duration), dtype=float)),
-        "minimum norm": (one_each, norm),
-        "minimum norm, decaying": (one_each + 1, decaying),
-        "gamma map": (regions + few, fitted(baselines.GammaMap.of(network))),
-        "network": (regions + few, fitted(network)),
-        "network, no coupling": (regions + few - 1, fitted(baselines.without_coupling(network))),
-        **{
-            f"permuted {seed}": (regions + few, fitted(baselines.with_permuted_regions(network, seed)))
-            for seed in range(1, permutations + 1)
-        },
+
+    def moments(model: AbstractResponse, duration: float) -> np.ndarray:
+        return np.asarray(predicted(model, duration), dtype=float)
+
+    def fitted(model: AbstractResponse, numbers: int = regions + few) -> Method:
+        return Method(numbers, lambda task, duration: moments(fit_response(model, task, steps).model, duration))
+
+    permuted = {
+        f"permuted {n}": fitted(baselines.with_permuted_regions(network, n)) for n in range(1, permutations + 1)
     }
-
-
-def _score(name: str, numbers: int, predict: Predict, whole: Task, sites: list, split: float, bar: Any) -> Score:
-    bar.set_postfix_str(name, refresh=False)
-    stop, seen = whole.duration, round(split / INTERVAL)
-    ahead = predict(whole.until(split), stop)
-    bar.update()
-    moments = predict(whole.until(split), split) if ahead is None else ahead[:seen]
-    early = whole.view.until(seen)
-    later = None if ahead is None else _blocks(whole.view, ahead, seen)
-    fitted, held = [], []
-    for task, unseen in sites:
-        moments_of_fold = predict(task, stop)
-        fitted.append(_sums(task.view, moments_of_fold))
-        held.append(_sums(unseen, moments_of_fold))
-        bar.update()
-    return Score(
-        name, numbers, share(early.errors(moments), early.totals, early.noise), later,
-        Held(*np.transpose(fitted)).share, Held(*np.transpose(held)),
-    )  # fmt: skip
-
-
-def _blocks(view: View, moments: np.ndarray, seen: int) -> Held:
-    """What comes after the samples seen, in blocks of `BLOCK` ms."""
-    size = round(BLOCK / INTERVAL)
-    errors, totals = (x[seen:].reshape(-1, size).sum(axis=1) for x in (view.errors(moments), view.totals))
-    return Held(errors, totals, np.full(len(totals), view.noise * size))
-
-
-def _sums(view: View, moments: np.ndarray) -> tuple[float, float, float]:
-    return float(view.errors(moments).sum()), float(view.totals.sum()), view.noise * len(view.data)
-
-
-def _nothing(like: Score) -> Score:
-    """No model: explains nothing, by definition."""
-    later, unseen = (None if held is None else held._replace(errors=held.totals) for held in (like.later, like.unseen))
-    assert unseen is not None
-    return Score("nothing", 0, 0.0, later, 0.0, unseen)
-
-
-def _permuted(scores: list[Score]) -> list[Score]:
-    return [score for score in scores if score.method.startswith("permuted ")]
-
-
-def _mean_permuted(scores: list[Score]) -> Score:
-    """One row for all permuted connectomes: sums of squares averaged."""
-    all_of = _permuted(scores)
-
-    def mean(held: list[Held]) -> Held:
-        return Held(*(np.mean([getattr(h, name) for h in held], axis=0) for name in Held._fields))
-
-    return Score(
-        f"network, permuted ({len(all_of)})", all_of[0].numbers, float(np.mean([s.early for s in all_of])),
-        mean([s.later for s in all_of if s.later is not None]), float(np.mean([s.seen for s in all_of])),
-        mean([s.unseen for s in all_of]),
-    )  # fmt: skip
-
-
-def _contrasts(scores: list[Score]) -> dict[str, Contrast]:
-    ours = next(score for score in scores if score.method == "network")
-    assert ours.later is not None
     return {
-        "later time": Contrast.of(ours.later, [s.later for s in _permuted(scores) if s.later is not None]),
-        "unseen sites": Contrast.of(ours.unseen, [s.unseen for s in _permuted(scores)]),
+        "unfitted network": Method(0, lambda task, duration: moments(baselines.unfitted(network), duration)),
+        "minimum norm": Method(one_each, lambda task, _: baselines.minimum_norm(task)[0], looks_ahead=False),
+        "minimum norm, decaying": Method(one_each + 1, baselines.decaying),
+        "gamma map": fitted(baselines.GammaMap.of(network)),
+        "network": fitted(network),
+        "network, no coupling": fitted(baselines.without_coupling(network), regions + few - 1),
+        **permuted,
     }
 
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from jnm._param import Domain, domain_of, parameters
 
@@ -111,6 +111,19 @@ def select(model: eqx.Module, where: Where) -> PyTree:
     chosen = resolve(where)
     _check_once([label for spot in jtu.tree_leaves(chosen) for label in spot.labels])
     return chosen
+
+
+def take(leaf: Array, place: Place) -> Array:
+    """What a selection holds in the array it lies in."""
+    leaf = jnp.asarray(leaf)
+    return leaf if place.elements is None else leaf.reshape(-1)[np.array(place.elements)].reshape(place.shape)
+
+
+def put(leaf: Array, value: Array, place: Place) -> Array:
+    """The array with another value at the selection."""
+    if place.elements is None:
+        return value
+    return jnp.asarray(leaf).reshape(-1).at[np.array(place.elements)].set(value.reshape(-1)).reshape(leaf.shape)
 
 
 def _looked_up(where: Callable[[Any], Any], marked: Any, model: eqx.Module) -> Any:

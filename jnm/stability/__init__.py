@@ -1,0 +1,19 @@
+"""Where a model rests, when it starts to oscillate, and how it answers a weak input."""
+
+from jnm.stability.crossing import Fold as Fold, HopfPoint as HopfPoint
+from jnm.stability.cycle import Cycle as Cycle, limit_cycle as limit_cycle
+from jnm.stability.equilibria import fold_points as fold_points, hopf_points as hopf_points
+from jnm.stability.fixed_point import (
+    FixedPoint as FixedPoint,
+    FixedPoints as FixedPoints,
+    at_rest as at_rest,
+    fixed_points as fixed_points,
+)
+from jnm.stability.linear_response import (
+    LinearSpectrum as LinearSpectrum,
+    Resonance as Resonance,
+    TransferFunction as TransferFunction,
+    linear_spectrum as linear_spectrum,
+    resonances as resonances,
+    transfer_function as transfer_function,
+)

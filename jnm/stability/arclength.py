@@ -1,0 +1,146 @@
+r"""Following a curve of solutions: pseudo-arclength continuation of F(z) = 0, one equation short of its unknowns.
+
+With z in units of `scale` and t the unit tangent, F_z t = 0, each step predicts z + h t and corrects within the plane
+through the prediction that is normal to t,
+
+    F(z) = 0,    t . (z - z_predicted) = 0,
+
+which stays solvable where the curve turns back (Keller 1977). The step h grows while the curve is straight and shrinks
+where it bends or where Newton's method fails. The last entry of z is the parameter that keeps the curve in its box.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from jnm.stability.root import Residual, linearise, solve
+
+Vector = Float[np.ndarray, " n"]
+
+_SHORTEST, _LONGEST = 1e-7, 0.04  # step, in units of the scaled box
+_STEPS, _DONE = 12, 1e-10  # of Newton's method, in units of the scaled box: squared, the rest is below rounding
+_BEND = 0.985  # cosine between tangents below which a step is thought too long: 10 degrees
+_STRAIGHT = 0.998  # and above which the next may be longer: 4 degrees
+
+
+class Point(NamedTuple):
+    """A point of a curve, the unit tangent there in units of `scale`, and the equations that it solves."""
+
+    z: Vector
+    tangent: Vector
+    args: Any
+
+
+@dataclasses.dataclass
+class Curve:
+    """Points along a curve, each with the point (in the same equations) from which it was reached; why it ends."""
+
+    points: list[Point]
+    origins: list[Point]
+    end: str = ""
+
+
+def correct(residual: Residual, args: Any, guess: Vector, normal: Vector, scale: Vector) -> Point | None:
+    """The point of the curve in the plane through `guess` normal to `normal`; None if there is none."""
+    z = np.array(guess, float)
+    for _ in range(_STEPS):
+        value, slope = (np.asarray(part) for part in linearise(residual, args, z))
+        square = np.vstack([slope * scale, normal])
+        change = solve(square, np.append(value, normal @ ((z - guess) / scale)))
+        if change is None:
+            return None
+        z = z - scale * change
+        if np.max(np.abs(change)) < _DONE:
+            tangent = solve(square, np.append(np.zeros(len(value)), 1.0))
+            return None if tangent is None else Point(z, tangent / np.linalg.norm(tangent), args)
+    return None
+
+
+def towards(point: Point, direction: Vector) -> Point:
+    """The point with its tangent turned to the side of a direction."""
+    return point._replace(tangent=point.tangent * (1.0 if point.tangent @ direction >= 0 else -1.0))
+
+
+def between(residual: Residual, origin: Point, point: Point, share: float, scale: Vector) -> Point | None:
+    """The point of the curve above a place on the chord from `origin` (share 0) to `point` (share 1)."""
+    chord = (point.z - origin.z) / scale
+    chord = chord / np.linalg.norm(chord)
+    found = correct(residual, point.args, origin.z + share * (point.z - origin.z), chord, scale)
+    return None if found is None else towards(found, chord)
+
+
+@dataclasses.dataclass
+class Walk:
+    """How a curve is followed: its equations and units, the box, and how far at most."""
+
+    residual: Residual
+    scale: Vector
+    box: tuple[float, float]
+    longest: float = _LONGEST
+    most: int = 2000
+    renew: Callable[[Point], Point | None] | None = None
+    """The same point in equations that suit it better."""
+    stop: Callable[[Point], str] | None = None
+    """A reason to end at a point, or ""."""
+
+    def along(self, args: Any, start: Vector, first: Vector) -> Curve:
+        """The curve from `start` in the direction of `first` until it leaves the box, closes, or is lost."""
+        begun = correct(self.residual, args, start, first / np.linalg.norm(first), self.scale)
+        if begun is None:
+            return Curve([], [], "no solution at the start")
+        begun = towards(begun, first)
+        curve, step = Curve([begun], [begun]), self.longest / 4
+        while not curve.end:
+            step = self._go_on(curve, step)
+        return curve
+
+    def axis(self, sign: float = 1.0) -> Vector:
+        """The direction of the parameter."""
+        return np.append(np.zeros(len(self.scale) - 1), sign)
+
+    def _go_on(self, curve: Curve, step: float) -> float:
+        """One more point, or a shorter step, or the end; the next step."""
+        here = curve.points[-1]
+        here = here if self.renew is None else self.renew(here) or here
+        new = correct(self.residual, here.args, here.z + step * self.scale * here.tangent, here.tangent, self.scale)
+        if new is None or self._astray(here, new, step):
+            if step < _SHORTEST:
+                curve.end = f"lost: no next point within {_SHORTEST:g} of the last"
+            return step / 2
+        new = towards(new, here.tangent)
+        if not self.box[0] <= new.z[-1] <= self.box[1]:
+            self._land(curve, here, new)
+            return step
+        curve.points.append(new)
+        curve.origins.append(here)
+        curve.end = self._reason(curve, new, step)
+        return min(self.longest, step * (1.5 if new.tangent @ here.tangent > _STRAIGHT else 1.0))
+
+    def _astray(self, here: Point, new: Point, step: float) -> bool:
+        """Whether a corrected point lies off the piece of curve that was followed."""
+        bent = abs(new.tangent @ here.tangent) < _BEND
+        return bool(bent or np.linalg.norm((new.z - here.z) / self.scale) > 2 * step)
+
+    def _land(self, curve: Curve, here: Point, new: Point) -> None:
+        """The last point lies on the edge of the box itself."""
+        edge = self.box[1] if new.z[-1] > self.box[1] else self.box[0]
+        guess = here.z + (edge - here.z[-1]) / (new.z[-1] - here.z[-1]) * (new.z - here.z)
+        landed = correct(self.residual, here.args, guess, self.axis(), self.scale)
+        if landed is not None and abs(edge - here.z[-1]) > 1e-12 * self.scale[-1]:
+            landed.z[-1] = edge
+            curve.points.append(towards(landed, here.tangent))
+            curve.origins.append(here)
+        curve.end = f"left the box at {edge:g}"
+
+    def _reason(self, curve: Curve, new: Point, step: float) -> str:
+        first = curve.points[0]
+        if len(curve.points) > 4 and self.renew is None:
+            gap = np.linalg.norm((new.z - first.z) / self.scale)
+            if gap < 0.7 * step and new.tangent @ first.tangent > 0.9:
+                return "closed: it came back to its start"
+        if len(curve.points) >= self.most:
+            return f"gave up after {self.most} points"
+        return "" if self.stop is None else self.stop(new)

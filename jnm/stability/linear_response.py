@@ -1,0 +1,266 @@
+r"""How a model at rest answers what is weak: a sine of one frequency, or its own noise.
+
+Near a fixed point x* the flow is dx/dt = A (x - x*) + b u + B xi, the output c . (x - x*) + d u, so
+
+    H(f) = c (i w - A)^-1 b + d,                 w = 2 pi f,        the transfer function from input to output,
+    S(f) = 2 sum_j |c (i w - A)^-1 B_j|^2                           the one-sided spectrum of the output under noise,
+
+exactly, to first order in what is weak. Times are in ms inside; frequencies are given in Hz and densities are per Hz.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+
+from jnm._model import AbstractModel, Drive, State
+from jnm.stability.equilibria import Found
+from jnm.stability.field import NO_TIME, flat, jacobian, shaped, slope
+from jnm.stability.fixed_point import FixedPoint, at_rest, fixed_points
+from jnm.stability.precision import concrete, in_double, is_traced
+from jnm.stability.root import attach, newton
+
+Input = Literal["current", "synaptic"] | Callable[[Array], Drive]
+Output = Literal["output", "source"] | Callable[[Array, State], Array]
+
+_GRID = 800  # frequencies at which a search for resonances looks first
+
+
+class System(NamedTuple):
+    """The linear flow at a fixed point: A, input b, output c and direct way d; times in ms."""
+
+    A: Float[Array, "n n"]
+    b: Float[Array, " n"]
+    c: Float[Array, "out n"]
+    d: Float[Array, " out"]
+
+
+class TransferFunction(eqx.Module):
+    """A model's linear answer to a weak input, by frequency."""
+
+    f_hz: Float[Array, " frequency"]
+    value: Complex[Array, "frequency ..."]
+    """H: output over input as complex amplitudes, [frequency] and the output's own axes."""
+
+    @property
+    def gain(self) -> Float[Array, "frequency ..."]:
+        """|H|, in units of the output over those of the input."""
+        return jnp.abs(self.value)
+
+    @property
+    def phase_deg(self) -> Float[Array, "frequency ..."]:
+        """By how much the output leads the input, in degrees, without jumps along the frequencies."""
+        return jnp.rad2deg(jnp.unwrap(jnp.angle(self.value), axis=0))
+
+
+class LinearSpectrum(eqx.Module):
+    """The spectrum of a model's output under its own weak noise."""
+
+    f_hz: Float[Array, " frequency"]
+    value: Float[Array, "frequency ..."]
+    """One-sided density, in the output's unit squared per Hz."""
+
+
+class Resonance(eqx.Module):
+    """A maximum of the gain."""
+
+    frequency_hz: Float[Array, ""]
+    gain: Float[Array, ""]
+
+
+@in_double
+def transfer_function(
+    model: AbstractModel,
+    f_hz: Float[Array, " frequency"],
+    input: Input = "current",
+    output: Output = "output",
+    *,
+    state: State | None = None,
+) -> TransferFunction:
+    """The answer of a model at rest to a weak sine, as output over input.
+
+        >>> H = jnm.stability.transfer_function(jnm.Pyramidal(), [109.24795], output=lambda t, y: 15.0 * y.r)
+        >>> float(H.gain[0])
+        0.776930...
+
+    **Arguments**
+
+    - `f_hz`: frequencies in Hz, zero or more.
+    - `input`: "current" (enters like I: a field or a stimulus), "synaptic" (enters like afferent activity, 1/ms), both
+      the same for all populations and regions; or a function from a number to a `jnm.Drive`, to reach some of them.
+    - `output`: "output" (what other regions receive), "source" (what is behind the dipole), or a function of (t, y).
+    - `state`: the fixed point, or a state next to it; by default the model's only stable one.
+
+    Differentiable in the model's parameters, and under jit with a `state`. Raises `ValueError` if frequencies are
+    negative, if the output cannot be computed, and if it is not clear at which fixed point to look.
+    """
+    f_hz = _frequencies(f_hz, "transfer_function", zero=True)
+    system, shape = linearised(model, _rest(model, state, "transfer_function").state, input, output)
+    return TransferFunction(f_hz, _answers(system, f_hz).reshape(-1, *shape))
+
+
+@in_double
+def linear_spectrum(
+    model: AbstractModel, f_hz: Float[Array, " frequency"], output: Output = "output", *, state: State | None = None
+) -> LinearSpectrum:
+    """The one-sided spectrum, per Hz, of a model's output under its own noise, exact where the noise is weak.
+
+        >>> S = jnm.stability.linear_spectrum(jnm.Pyramidal(sigma=0.01), jnp.linspace(1.0, 200.0, 200))
+
+    It is the expectation of `jnm.observe.psd` of a long run at small sigma, independent noise in every noisy variable.
+
+    **Arguments** are those of `transfer_function`; frequencies are above zero.
+
+    Raises `ValueError` for a model without noise, for frequencies that are not above zero, and if the fixed point is
+    unstable or it is not clear which one is meant.
+    """
+    f_hz = _frequencies(f_hz, "linear_spectrum", zero=False)
+    point = _rest(model, state, "linear_spectrum")
+    _check_stable(point)
+    amplitudes = _noise(model, point.state)
+    system, shape = linearised(model, point.state, "current", output)
+    return LinearSpectrum(f_hz, _spectra(system, amplitudes, f_hz).reshape(-1, *shape))
+
+
+@in_double
+def resonances(
+    model: AbstractModel,
+    low: float,
+    high: float,
+    input: Input = "current",
+    output: Output = "output",
+    *,
+    state: State | None = None,
+) -> Found:
+    """The frequencies between `low` and `high` (Hz) at which a model answers a weak sine most.
+
+        >>> [float(peak.frequency_hz) for peak in jnm.stability.resonances(jnm.Pyramidal(), 1.0, 300.0)]
+        [109.2...]
+
+    `input`, `output` (one number) and `state` are those of `transfer_function`. Returns the maxima of the gain inside
+    the range with `.frequency_hz` and `.gain`, differentiable in the model's parameters; an empty list if the gain has
+    none. Raises `ValueError` for a range that is none, or an output of several numbers.
+    """
+    if not (0 <= low < high < np.inf):
+        raise ValueError(f"resonances: the range is ({low}, {high}) Hz; wanted 0 <= low < high.")
+    system, shape = linearised(model, _rest(model, state, "resonances").state, input, output)
+    if system.c.shape[0] != 1:
+        raise ValueError(f"resonances: the output has shape {shape}; take one number of it, output=lambda t, y: ...")
+    fixed = concrete(system, "resonances")
+    f_hz = np.linspace(low, high, _GRID)
+    gain = np.abs(np.asarray(_answers(fixed, jnp.asarray(f_hz))))[:, 0]
+    tops = np.flatnonzero((gain[1:-1] > gain[:-2]) & (gain[1:-1] >= gain[2:])) + 1
+    peaks = [newton(_gain_slope, fixed, f_hz[k : k + 1]) for k in tops]
+    found = [_resonance(system, jnp.asarray(f)) for f in peaks if f is not None]
+    return Found(found, f"the gain at {_GRID} frequencies from {low:g} to {high:g} Hz")
+
+
+@eqx.filter_jit
+def linearised(model: AbstractModel, state: State, input: Input, output: Output) -> tuple[System, tuple[int, ...]]:
+    """The linear system at a state, and the shape of its output."""
+    drive = _DRIVES[input] if isinstance(input, str) else input
+    x, t, nothing = flat(state), jnp.asarray(NO_TIME), jnp.zeros((), flat(state).dtype)
+
+    def seen(x, u):
+        y = shaped(model, x)
+        if callable(output):
+            return output(t, y)
+        return model.output(t, y) if output == "output" else model.source(t, y, drive(u))
+
+    shape = jax.eval_shape(seen, x, nothing).shape
+    b = jax.jacfwd(lambda u: slope(model, x, drive(u)))(nothing)
+    c, d = jax.jacfwd(seen, argnums=(0, 1))(x, nothing)
+    return System(jacobian(model, x), b, c.reshape(-1, x.size), d.reshape(-1)), shape
+
+
+_DRIVES = {"current": lambda u: Drive(current=u), "synaptic": lambda u: Drive(synaptic=u)}
+
+
+def _resolvent(system: System, f_hz: Array) -> Complex[Array, "n n"]:
+    """i w - A, per ms."""
+    w = 2 * jnp.pi * f_hz / 1000
+    return 1j * w * jnp.eye(system.A.shape[0]) - system.A
+
+
+@eqx.filter_jit
+def _answers(system: System, f_hz: Float[Array, " frequency"]) -> Complex[Array, "frequency out"]:
+    def answer(f):
+        return system.c @ jnp.linalg.solve(_resolvent(system, f), system.b.astype(complex)) + system.d
+
+    return jax.vmap(answer)(f_hz)
+
+
+@eqx.filter_jit
+def _spectra(system: System, amplitudes: Float[Array, " n"], f_hz: Float[Array, " frequency"]) -> Array:
+    def spectrum(f):
+        rows = jnp.linalg.solve(_resolvent(system, f).T, system.c.T.astype(complex))  # c (i w - A)^-1, transposed
+        return jnp.sum((rows.real**2 + rows.imag**2) * amplitudes[:, None] ** 2, axis=0)
+
+    return 2 / 1000 * jax.vmap(spectrum)(f_hz)  # per ms^-1, two-sided -> per Hz, one-sided
+
+
+def _gain_slope(system: System, f: Float[Array, " 1"]) -> Float[Array, " 1"]:
+    """d log |H|^2 / d log f, which vanishes at a resonance."""
+
+    def log_gain(log_f):
+        answer = _answers(system, jnp.exp(log_f))[0, 0]
+        return jnp.log(answer.real**2 + answer.imag**2)
+
+    return jax.grad(log_gain)(jnp.log(f))
+
+
+@eqx.filter_jit
+def _resonance(system: System, root: Float[Array, " 1"]) -> Resonance:
+    f = attach(_gain_slope, system, root)
+    return Resonance(f[0], jnp.abs(_answers(system, f)[0, 0]))
+
+
+def _rest(model: AbstractModel, state: State | None, task: str) -> FixedPoint:
+    """The fixed point next to `state`, or the only stable one."""
+    if state is not None:
+        return at_rest(model, state)
+    points = fixed_points(model)
+    stable = [point for point in points if point.stable]
+    if len(stable) != 1:
+        raise ValueError(
+            f"{task}: {len(stable)} of the {len(points)} fixed points found are stable; name one by state=, from "
+            "jnm.stability.fixed_points(model)."
+        )
+    return stable[0]
+
+
+def _check_stable(point: FixedPoint) -> None:
+    values = jax.lax.stop_gradient(point.eigenvalues)
+    if not is_traced(values) and not point.stable:
+        raise ValueError(
+            f"linear_spectrum: the fixed point is a {point.kind} (largest real part {float(values[0].real):.3g} /ms); "
+            "noise drives the model away from it. Take a stable one, or simulate."
+        )
+
+
+def _noise(model: AbstractModel, state: State) -> Float[Array, " n"]:
+    amplitude = model.diffusion(jnp.asarray(NO_TIME), state)
+    if amplitude is None:
+        raise ValueError(
+            "linear_spectrum: the model has no noise; give it some, such as sigma=0.01, or ask transfer_function for its "
+            "answer to an input."
+        )
+    filled = [jnp.zeros_like(x) if a is None else a for a, x in zip(amplitude, state, strict=True) if x is not None]
+    return jnp.concatenate([jnp.ravel(a) for a in filled])
+
+
+def _frequencies(f_hz: Any, task: str, zero: bool) -> Float[Array, " frequency"]:
+    f_hz = jnp.asarray(f_hz, float)
+    if f_hz.ndim != 1:
+        raise ValueError(f"{task}: f_hz has shape {f_hz.shape}; wanted a list of frequencies in Hz.")
+    if not is_traced(f_hz):
+        values = np.asarray(f_hz)
+        low = float(np.min(values, initial=np.inf))
+        if not np.all(np.isfinite(values)) or low < 0 or (low == 0 and not zero):
+            wanted = "from" if zero else "above"
+            raise ValueError(f"{task}: frequencies start at {low:g} Hz; wanted finite ones {wanted} zero.")
+    return f_hz

@@ -8,6 +8,7 @@ from jnm import (
     network as network,
     observe as observe,
     plot as plot,
+    stability as stability,
     studies as studies,
     testing as testing,
 )

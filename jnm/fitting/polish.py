@@ -2,9 +2,7 @@
 
 Two parameters that raise the same spectrum make the loss a long narrow valley: descent reaches its floor soon and
 then crawls along it, one parameter traded for the other. Gauss-Newton steps go along the floor. They are taken on a
-fixed set of fresh noise keys and only if they lower the loss on them, so a polished fit is never the worse for it. Noise
-in the Jacobian makes J^T J too large, most of all along the valley, where it would stop the steps: H is therefore made of
-products of different keys (`jnm.fitting.uncertainty`).
+fixed set of fresh noise keys and only if they lower the loss on them, so a polished fit is never the worse for it.
 """
 
 import dataclasses
@@ -18,7 +16,7 @@ from jax.flatten_util import ravel_pytree
 from jnm.fitting.fit import Fit
 from jnm.fitting.loss import AbstractLoss, AbstractResidualLoss
 from jnm.fitting.step import judged, judgement, losses
-from jnm.fitting.uncertainty import Linear, pseudo_inverse
+from jnm.fitting.uncertainty import linearise
 
 _KEYS = 2**32 - 2  # folded into the fit's key: keys that neither steps, judging nor the report use
 _LONGEST = 0.5  # in theta: a longer step leaves the region where residuals are linear
@@ -58,10 +56,12 @@ def polish(fit: Fit, steps: int = 4, keys: int = 8) -> Fit:
 
 
 def _gauss_newton(terms: Any, fit: Fit, theta: Any, keys: Any) -> jax.Array:
-    """-H^-1 g over all terms and keys, no step where the loss is blind, cut to the longest allowed."""
+    """-(J^T J)^-1 J^T r over all terms and keys, cut to the longest step allowed."""
     H, g = 0.0, 0.0
     for weight, term in terms:
-        part = Linear.over_keys(term, fit.build, theta, keys)
-        H, g = H + weight / part.r.size * part.H, g + weight / part.r.size * part.gradients.mean(axis=0)
-    step = -pseudo_inverse(np.asarray(H))[0] @ g
+        for key in keys:
+            r, J = (np.asarray(x, float) for x in linearise(term, fit.build, theta, key))
+            H = H + weight / r.size * np.einsum("ncp,ncq->pq", J, J)
+            g = g + weight / r.size * np.einsum("ncp,nc->p", J, r)
+    step = -np.linalg.lstsq(np.atleast_2d(H), np.atleast_1d(g), rcond=None)[0]  # no step where the loss is blind
     return jnp.asarray(step * min(1.0, _LONGEST / max(np.abs(step).max(), _LONGEST)), ravel_pytree(theta)[0].dtype)

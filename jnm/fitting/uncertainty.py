@@ -6,7 +6,8 @@ For residuals r with Jacobian J, the loss sum_i c_i |r_i|^2 has the Gauss-Newton
 
 - S: what another measurement would do to g. Each loss gives it (`gradient_covariance`) at the best point, r + J d.
 - V: what other noise keys would do to g, averaged over the keys used here.
-- d: the step to the best point that is still left. A fit that has not arrived gets a wider interval.
+- d: the step to the best point that is still left, shortened until it lowers the loss. A fit that has not arrived gets a
+  wider interval.
 
 J is itself an average over noisy simulations, and noise in J makes J^T J too large and intervals too narrow. Products
 of J from two DIFFERENT keys have no such bias, so H averages those only.
@@ -23,6 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PRNGKeyArray, PyTree
+
+from jnm.fitting.step import losses
 
 _BLIND = 1e-8
 """A direction in which the loss is curved less than this, each parameter scaled to curvature 1, is not identified: J in
@@ -44,14 +47,14 @@ class Uncertainty(NamedTuple):
 
 def uncertainty(terms: Any, build: Any, theta: PyTree, keys: PRNGKeyArray) -> Uncertainty:
     """The uncertainty of `theta` under a weighted sum of losses with residuals, averaged over the noise keys."""
-    parts = [Linear.over_keys(term, build, theta, keys) for _, term in terms]
+    parts = [_Linear.over_keys(term, build, theta, keys) for _, term in terms]
     scales = [weight / part.r.size for (weight, _), part in zip(terms, parts, strict=True)]
     H = sum(c * part.H for c, part in zip(scales, parts, strict=True))
     gradients = np.asarray(sum(c * part.gradients for c, part in zip(scales, parts, strict=True)))
     if not np.all(np.isfinite(H)):
         return Uncertainty(np.full(np.shape(H), np.nan), np.nan, [], np.nan)
-    inverse, blind = pseudo_inverse(np.asarray(H))
-    step = -inverse @ gradients.mean(axis=0)
+    inverse, blind = _inverse(np.asarray(H))
+    step = _shortened(terms, build, theta, -inverse @ gradients.mean(axis=0), keys)
     scatter = [
         term.gradient_covariance(part.J, part.r + part.J @ step) for (_, term), part in zip(terms, parts, strict=True)
     ]
@@ -61,6 +64,18 @@ def uncertainty(terms: Any, build: Any, theta: PyTree, keys: PRNGKeyArray) -> Un
     sd = np.sqrt(np.maximum(np.diag(covariance), _NEGLIGIBLE**2))
     remaining = float(np.max(np.abs(step) / sd))
     return Uncertainty(covariance + np.outer(step, step), min(f for _, f in scatter), blind, remaining)
+
+
+def _shortened(terms: Any, build: Any, theta: PyTree, step: np.ndarray, keys: PRNGKeyArray) -> np.ndarray:
+    """The step, half, a quarter or an eighth of it, whichever first lowers the loss on the keys; else none."""
+    flat, unravel = ravel_pytree(theta)
+
+    def loss(fraction: float) -> float:
+        moved = unravel(flat + jnp.asarray(fraction * step, flat.dtype))
+        return sum(weight * float(np.mean(losses(term, build, moved, keys))) for weight, term in terms)
+
+    here = loss(0.0)
+    return step * next((fraction for fraction in (1.0, 0.5, 0.25, 0.125) if loss(fraction) < here), 0.0)
 
 
 def correlation_time(residuals: np.ndarray) -> float:
@@ -90,9 +105,8 @@ def separable(J: np.ndarray, r: np.ndarray, along: np.ndarray) -> tuple[np.ndarr
     return S * data / max(freedom, 1.0), freedom
 
 
-class Linear(NamedTuple):
-    """A loss around theta: mean residuals and Jacobian over keys, J^T r by key, and H without the bias of noise in J (which
-    one key alone cannot take out)."""
+class _Linear(NamedTuple):
+    """A loss around theta: mean residuals and Jacobian over keys, J^T r by key, H without the bias of noise in J."""
 
     r: np.ndarray
     J: np.ndarray
@@ -100,7 +114,7 @@ class Linear(NamedTuple):
     gradients: np.ndarray
 
     @classmethod
-    def over_keys(cls, term: Any, build: Any, theta: PyTree, keys: PRNGKeyArray) -> "Linear":
+    def over_keys(cls, term: Any, build: Any, theta: PyTree, keys: PRNGKeyArray) -> "_Linear":
         r_sum, J_sum, own, gradients = 0.0, 0.0, 0.0, []
         for key in keys:
             r, J = (np.asarray(x, float) for x in linearise(term, build, theta, key))
@@ -108,7 +122,7 @@ class Linear(NamedTuple):
             gradients.append(np.einsum("ncp,nc->p", J, r))
         n = len(gradients)
         r_sum, J_sum = np.asarray(r_sum), np.asarray(J_sum)
-        between = (np.einsum("ncp,ncq->pq", J_sum, J_sum) - own) / (n * (n - 1)) if n > 1 else own
+        between = (np.einsum("ncp,ncq->pq", J_sum, J_sum) - own) / (n * (n - 1))
         return cls(r_sum / n, J_sum / n, np.asarray(between), np.array(gradients))
 
 
@@ -127,7 +141,7 @@ def linearise(term: Any, build: Any, theta: PyTree, key: PRNGKeyArray) -> tuple[
     return residuals(flat), jnp.moveaxis(columns, 0, -1)
 
 
-def pseudo_inverse(H: np.ndarray) -> tuple[np.ndarray, list[list[int]]]:
+def _inverse(H: np.ndarray) -> tuple[np.ndarray, list[list[int]]]:
     """The inverse of H where it is curved (zero elsewhere), and the groups of parameters along which it is not."""
     scale = np.sqrt(np.maximum(np.diag(H), 0.0))
     seen = scale > np.finfo(np.float32).eps * scale.max(initial=0.0)

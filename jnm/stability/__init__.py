@@ -1,7 +1,9 @@
 """Where a model rests, when it starts to oscillate, and how it answers a weak input."""
 
+from jnm.stability.continuation import Branch as Branch, continuation as continuation
 from jnm.stability.crossing import Fold as Fold, HopfPoint as HopfPoint
 from jnm.stability.cycle import Cycle as Cycle, limit_cycle as limit_cycle
+from jnm.stability.cycle_branch import CycleBranch as CycleBranch, CyclePoint as CyclePoint
 from jnm.stability.equilibria import fold_points as fold_points, hopf_points as hopf_points
 from jnm.stability.fixed_point import (
     FixedPoint as FixedPoint,
@@ -9,6 +11,7 @@ from jnm.stability.fixed_point import (
     at_rest as at_rest,
     fixed_points as fixed_points,
 )
+from jnm.stability.hopf_curve import HopfCurve as HopfCurve, hopf_curves as hopf_curves
 from jnm.stability.linear_response import (
     LinearSpectrum as LinearSpectrum,
     Resonance as Resonance,

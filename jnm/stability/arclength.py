@@ -22,8 +22,7 @@ Vector = Float[np.ndarray, " n"]
 
 _SHORTEST, _LONGEST = 1e-7, 0.04  # step, in units of the scaled box
 _STEPS, _DONE = 12, 1e-10  # of Newton's method, in units of the scaled box: squared, the rest is below rounding
-_BEND = 0.985  # cosine between tangents below which a step is thought too long: 10 degrees
-_STRAIGHT = 0.998  # and above which the next may be longer: 4 degrees
+_BEND = 10.0  # degrees between tangents beyond which a step is thought too long
 
 
 class Point(NamedTuple):
@@ -81,10 +80,11 @@ class Walk:
     box: tuple[float, float]
     longest: float = _LONGEST
     most: int = 2000
+    bend: float = _BEND
     renew: Callable[[Point], Point | None] | None = None
     """The same point in equations that suit it better."""
-    stop: Callable[[Point], str] | None = None
-    """A reason to end at a point, or ""."""
+    stop: Callable[[Point, Point], str] | None = None
+    """A reason to end between a point and the next, or ""."""
 
     def along(self, args: Any, start: Vector, first: Vector) -> Curve:
         """The curve from `start` in the direction of `first` until it leaves the box, closes, or is lost."""
@@ -111,17 +111,20 @@ class Walk:
                 curve.end = f"lost: no next point within {_SHORTEST:g} of the last"
             return step / 2
         new = towards(new, here.tangent)
-        if not self.box[0] <= new.z[-1] <= self.box[1]:
+        if self.stop is not None and (reason := self.stop(here, new)):
+            curve.end = reason
+        elif not self.box[0] <= new.z[-1] <= self.box[1]:
             self._land(curve, here, new)
-            return step
-        curve.points.append(new)
-        curve.origins.append(here)
-        curve.end = self._reason(curve, new, step)
-        return min(self.longest, step * (1.5 if new.tangent @ here.tangent > _STRAIGHT else 1.0))
+        else:
+            curve.points.append(new)
+            curve.origins.append(here)
+            curve.end = self._reason(curve, new, step)
+        straight = new.tangent @ here.tangent > np.cos(np.deg2rad(self.bend / 2.5))
+        return min(self.longest, step * (1.5 if straight else 1.0))
 
     def _astray(self, here: Point, new: Point, step: float) -> bool:
         """Whether a corrected point lies off the piece of curve that was followed."""
-        bent = abs(new.tangent @ here.tangent) < _BEND
+        bent = abs(new.tangent @ here.tangent) < np.cos(np.deg2rad(self.bend))
         return bool(bent or np.linalg.norm((new.z - here.z) / self.scale) > 2 * step)
 
     def _land(self, curve: Curve, here: Point, new: Point) -> None:
@@ -141,6 +144,4 @@ class Walk:
             gap = np.linalg.norm((new.z - first.z) / self.scale)
             if gap < 0.7 * step and new.tangent @ first.tangent > 0.9:
                 return "closed: it came back to its start"
-        if len(curve.points) >= self.most:
-            return f"gave up after {self.most} points"
-        return "" if self.stop is None else self.stop(new)
+        return f"gave up after {self.most} points" if len(curve.points) >= self.most else ""

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jnm._model import AbstractModel
-from jnm.models.nmm1 import NMM1, QIF
+from jnm.models.nmm1 import NMM1, QIF, Sigmoid
 from jnm.models.nmm2 import NMM2
 
 
@@ -30,10 +30,12 @@ def resting_rates(model: AbstractModel) -> Float[np.ndarray, " root"] | None:
     if any(np.size(field) > 1 for field in fields):
         return None
     tau_m, delta, eta, I, C = (float(np.ravel(np.asarray(field))[0]) for field in fields)
-    if isinstance(model, NMM2) or isinstance(model.transfer, QIF):
+    transfer = model.transfer if isinstance(model, NMM1) else QIF()
+    if isinstance(transfer, QIF):
         return _of_qif(delta, eta + I, C) / tau_m
-    sigmoid = model.transfer
-    return _of_sigmoid(2 * float(sigmoid.e0), float(sigmoid.rho), float(sigmoid.v0), eta + I, tau_m * C)
+    if isinstance(transfer, Sigmoid):
+        return _of_sigmoid(2 * float(transfer.e0), float(transfer.rho), float(transfer.v0), eta + I, tau_m * C)
+    return None
 
 
 def _of_qif(delta: float, drive: float, C: float) -> Float[np.ndarray, " root"]:

@@ -1,6 +1,7 @@
 """What a model does as one parameter turns: its branch of fixed points, their stability, and the cycles born on it."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,12 +11,14 @@ from jaxtyping import Complex, Float
 
 from jnm._model import AbstractModel, State
 from jnm._selection import Where
+from jnm.stability import plots
 from jnm.stability.crossing import Fold, HopfPoint, fold_at, hopf_at
 from jnm.stability.cycle_branch import CycleBranch, cycles_from
 from jnm.stability.dial import dial
 from jnm.stability.equilibria import equilibria, fold_guesses, hopf_guesses, resting, scale_of
 from jnm.stability.field import flat, shaped
 from jnm.stability.fixed_point import at_rest
+from jnm.stability.plots import Output
 from jnm.stability.precision import concrete, in_double
 
 
@@ -39,11 +42,17 @@ class Branch:
     """The branches of limit cycles that begin at the Hopf points."""
     ends: tuple[str, str]
     """Why the branch ends on both sides."""
+    model: AbstractModel
+    """Whose branch it is, in double precision."""
 
     @property
     def stable(self) -> np.ndarray:
         """Whether each fixed point is."""
-        return np.max(self.eigenvalues.real, axis=1) < 0
+        return np.max(np.real(self.eigenvalues), axis=1) < 0
+
+    def plot(self, output: Output = None, label: str = "output (1/ms)", ax: Any = None) -> Any:
+        """The bifurcation diagram of a function of (t, y), by default of the model's output; returns the Figure."""
+        return plots.bifurcations(self, output, label, ax)
 
 
 @in_double
@@ -80,18 +89,29 @@ def continuation(
     fixed = concrete(model, "continuation")
     begin, size = _begin(knob, fixed, start, low, high)
     path = equilibria(fixed, knob, begin, size, (low, high))
-    hopf = [hopf_at(model, knob, *guess) for guess in hopf_guesses(fixed, knob, path)]
-    births = [hopf_at(fixed, knob, *guess) for guess in hopf_guesses(fixed, knob, path)] if cycles else []
+    guesses = list(hopf_guesses(fixed, knob, path))
+    births = [hopf_at(fixed, knob, *guess) for guess in guesses] if cycles else []
     return Branch(
         name=knob.label,
         value=path.z[:, -1],
         state=jax.vmap(lambda x: shaped(fixed, x))(jnp.asarray(path.z[:, :-1])),
         eigenvalues=path.eigenvalues,
         folds=tuple(fold_at(model, knob, *guess) for guess in fold_guesses(fixed, knob, path)),
-        hopf_points=tuple(hopf),
-        cycles=tuple(cycles_from(model, fixed, knob, birth, size, (low, high), most) for birth in births),
+        hopf_points=tuple(hopf_at(model, knob, *guess) for guess in guesses),
+        cycles=_cycles(births, lambda birth: cycles_from(model, fixed, knob, birth, size, (low, high), most)),
         ends=path.ends,
+        model=fixed,
     )
+
+
+def _cycles(births: list[HopfPoint], grow: Callable[[HopfPoint], CycleBranch]) -> tuple[CycleBranch, ...]:
+    """The branches born at Hopf points, without those that an earlier one ended in."""
+    grown: list[CycleBranch] = []
+    for birth in births:
+        value, period = float(birth.value), 1000 / float(birth.frequency_hz)
+        if not any(branch.ends_at(value, period) for branch in grown):
+            grown.append(grow(birth))
+    return tuple(grown)
 
 
 def _begin(knob, fixed, start: State | None, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:

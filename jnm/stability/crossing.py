@@ -81,10 +81,10 @@ def fold_residual(args: Any, z: Float[Array, " unknown"]) -> Float[Array, " unkn
 def hopf_guess(J: Float[np.ndarray, "n n"], z: Float[np.ndarray, " n+1"]) -> tuple[np.ndarray, np.ndarray]:
     """Unknowns and reference vector at a fixed point z = (x, p) where a pair of eigenvalues of J is nearly neutral."""
     values, vectors = np.linalg.eig(J)
-    turning = np.where(np.abs(values.imag) > 1e-9 * np.max(np.abs(values)), np.abs(values.real), np.inf)
-    k = int(np.argmin(turning))
-    vector, w = (vectors[:, k], values[k].imag) if values[k].imag > 0 else (vectors[:, k].conj(), -values[k].imag)
-    return np.concatenate([z[:-1], vector.real, vector.imag, [w, z[-1]]]), np.stack([vector.real, vector.imag])
+    growth, turn = np.real(values), np.imag(values)
+    k = int(np.argmin(np.where(turn > 1e-9 * np.max(np.abs(values)), np.abs(growth), np.inf)))
+    vector = np.stack([np.real(vectors[:, k]), np.imag(vectors[:, k])])
+    return np.concatenate([z[:-1], *vector, [turn[k], z[-1]]]), vector
 
 
 def fold_guess(J: Float[np.ndarray, "n n"], z: Float[np.ndarray, " n+1"]) -> tuple[np.ndarray, np.ndarray]:
@@ -94,13 +94,13 @@ def fold_guess(J: Float[np.ndarray, "n n"], z: Float[np.ndarray, " n+1"]) -> tup
 
 
 @eqx.filter_jit
-def hopf_at(model: AbstractModel, dial: Dial, root: Array, reference: Array) -> HopfPoint:
+def hopf_at(model: AbstractModel, dial: Dial, root: Array | np.ndarray, reference: Array | np.ndarray) -> HopfPoint:
     """The Hopf point of a root that was found, with its derivatives."""
     return _hopf(model, dial, attach(hopf_residual, (model, dial, reference), root), reference)
 
 
 @eqx.filter_jit
-def fold_at(model: AbstractModel, dial: Dial, root: Array, reference: Array) -> Fold:
+def fold_at(model: AbstractModel, dial: Dial, root: Array | np.ndarray, reference: Array | np.ndarray) -> Fold:
     """The fold of a root that was found, with its derivatives."""
     return _fold(model, dial, attach(fold_residual, (model, dial, reference), root), reference)
 
@@ -119,12 +119,12 @@ def _follow_fold(model: AbstractModel, dial: Dial, guess: Array, reference: Arra
     return _fold(model, dial, nearest(fold_residual, (model, dial, reference), guess, lost), reference)
 
 
-def _hopf(model: AbstractModel, dial: Dial, z: Array, reference: Array) -> HopfPoint:
+def _hopf(model: AbstractModel, dial: Dial, z: Array, reference: Any) -> HopfPoint:
     x, w, p = z[: (z.size - 2) // 3], z[-2], z[-1]
     hertz = 1000 * jnp.abs(w) / (2 * jnp.pi)
     return HopfPoint(p, hertz, shaped(model, x), dial.name, jax.lax.stop_gradient(z), reference, dial)
 
 
-def _fold(model: AbstractModel, dial: Dial, z: Array, reference: Array) -> Fold:
+def _fold(model: AbstractModel, dial: Dial, z: Array, reference: Any) -> Fold:
     state = shaped(model, z[: (z.size - 1) // 2])
     return Fold(z[-1], state, dial.name, jax.lax.stop_gradient(z), reference, dial)

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jnm._model import AbstractModel, State
+from jnm.stability import plots
 from jnm.stability.equilibria import resting
 from jnm.stability.field import as_vector, flat, shaped, slope
 from jnm.stability.orbit import Mesh, along, multipliers, periodic, slopes_at, solve_orbit
@@ -86,6 +87,10 @@ class Cycle(eqx.Module):
         """The same cycle of a model with other parameters; works under jit, vmap and grad."""
         return _follow(model, self._mesh, self._unknowns)
 
+    def plot(self, output: plots.Output = None, label: str = "output (1/ms)", ax: Any = None) -> Any:
+        """One period of a function of (t, y), by default of the model's output; returns the Figure."""
+        return plots.one_period(self, output, label, ax)
+
     def _summary(self, what: Any) -> Any:
         """A number a variable, from the cubics through the orbit's states and slopes."""
         from scipy.interpolate import CubicHermiteSpline
@@ -95,7 +100,8 @@ class Cycle(eqx.Module):
             phases, states, _ = along(model, mesh, z)
             slopes = np.asarray(slopes_at(model, states))
             times = np.append(phases, 1.0) * float(z[-1])
-            curve = CubicHermiteSpline(times, *(np.concatenate([x, x[:1]]) for x in (np.asarray(states), slopes)))
+            closed = [np.concatenate([x, x[:1]]) for x in (np.asarray(states), slopes)]
+            curve = CubicHermiteSpline(times, closed[0], closed[1])
             fine = curve(_between(times))
             return shaped(model, jnp.asarray(what(curve, fine.min(axis=0), fine.max(axis=0))))
 
@@ -212,4 +218,4 @@ def _run(model: AbstractModel, x: Float[Array, " n"], duration: Float[Array, ""]
         saveat=diffrax.SaveAt(ts=jnp.linspace(0.0, duration, _SAMPLES + 1)),
         stepsize_controller=diffrax.PIDController(rtol=1e-8, atol=1e-11), max_steps=None, throw=False,
     )  # fmt: skip
-    return solution.ys
+    return jnp.asarray(solution.ys)

@@ -195,13 +195,13 @@ def _crossed(before: Complex[np.ndarray, " n"], after: Complex[np.ndarray, " n"]
     Then the number of growing modes changes by two, and prod_{i<j} (l_i + l_j) changes sign. The product alone also
     changes at a saddle with l and -l, which refining sorts out; the number alone misses a fold in between.
     """
-    growing = [np.sum(values.real > 0) for values in (before, after)]
+    growing = [int(np.sum(np.real(values) > 0)) for values in (before, after)]
     return abs(growing[0] - growing[1]) > 1 or _sign(before) != _sign(after)
 
 
 def _sign(values: Complex[np.ndarray, " n"]) -> bool:
     sums = (values[:, None] + values[None])[np.triu_indices(len(values), 1)]
-    real = sums.real[np.abs(sums.imag) < 1e-9 * np.max(np.abs(values))]  # the others come in conjugate pairs
+    real = np.real(sums)[np.abs(np.imag(sums)) < 1e-9 * np.max(np.abs(values))]  # the others come in conjugate pairs
     return bool(np.sum(real < 0) % 2)
 
 

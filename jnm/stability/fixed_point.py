@@ -55,11 +55,11 @@ class FixedPoint(eqx.Module):
         directions and repels in others.
         """
         values = np.asarray(jax.lax.stop_gradient(self.eigenvalues))
-        leading = values[np.argmax(values.real)]
+        leading = complex(values[np.argmax(np.real(values))])
         shape = "focus" if abs(leading.imag) > 1e-9 * np.max(np.abs(values)) else "node"
         if leading.real < 0:
             return f"stable {shape}"
-        if np.min(values.real) > 0:
+        if np.min(np.real(values)) > 0:
             return f"unstable {shape}"
         return "saddle focus" if shape == "focus" else "saddle"
 
@@ -200,7 +200,7 @@ def _admissible(model: AbstractModel, x: Float[Array, " n"]) -> bool:
 
 
 @eqx.filter_jit
-def _deflated(model: AbstractModel, cloud: Array, known: Array, size: Array) -> Float[Array, "start n"]:
+def _deflated(model: AbstractModel, cloud: Any, known: Any, size: Any) -> Float[Array, "start n"]:
     """Where sixty damped Newton steps of F(x) prod_k (1 + 1 / |x - x_k|^2) lead from each start."""
 
     def log_deflation(x):

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jnm._model import AbstractModel, Drive, State
+from jnm.stability import plots
 from jnm.stability.equilibria import Found
 from jnm.stability.field import NO_TIME, flat, jacobian, shaped, slope
 from jnm.stability.fixed_point import FixedPoint, at_rest, fixed_points
@@ -43,18 +44,29 @@ class TransferFunction(eqx.Module):
     """A model's linear answer to a weak input, by frequency."""
 
     f_hz: Float[Array, " frequency"]
-    value: Complex[Array, "frequency ..."]
-    """H: output over input as complex amplitudes, [frequency] and the output's own axes."""
+    in_phase: Float[Array, "frequency ..."]
+    """The real part of H, [frequency] and the output's own axes."""
+    ahead: Float[Array, "frequency ..."]
+    """The imaginary part of H: what leads by a quarter of a turn."""
+
+    @property
+    def value(self) -> Complex[Array, "frequency ..."]:
+        """H: output over input as complex amplitudes."""
+        return jax.lax.complex(self.in_phase, self.ahead)
 
     @property
     def gain(self) -> Float[Array, "frequency ..."]:
         """|H|, in units of the output over those of the input."""
-        return jnp.abs(self.value)
+        return jnp.sqrt(self.in_phase**2 + self.ahead**2)
 
     @property
     def phase_deg(self) -> Float[Array, "frequency ..."]:
         """By how much the output leads the input, in degrees, without jumps along the frequencies."""
-        return jnp.rad2deg(jnp.unwrap(jnp.angle(self.value), axis=0))
+        return jnp.rad2deg(jnp.unwrap(jnp.atan2(self.ahead, self.in_phase), axis=0))
+
+    def plot(self, label: str = "gain", axes: Any = None) -> Any:
+        """Gain and phase against frequency; returns the Figure."""
+        return plots.bode(self, label, axes)
 
 
 class LinearSpectrum(eqx.Module):
@@ -63,6 +75,10 @@ class LinearSpectrum(eqx.Module):
     f_hz: Float[Array, " frequency"]
     value: Float[Array, "frequency ..."]
     """One-sided density, in the output's unit squared per Hz."""
+
+    def plot(self, label: str = "density (unit²/Hz)", ax: Any = None) -> Any:
+        """The density against frequency; returns the Figure."""
+        return plots.spectrum(self, label, ax)
 
 
 class Resonance(eqx.Module):
@@ -100,7 +116,8 @@ def transfer_function(
     """
     f_hz = _frequencies(f_hz, "transfer_function", zero=True)
     system, shape = linearised(model, _rest(model, state, "transfer_function").state, input, output)
-    return TransferFunction(f_hz, _answers(system, f_hz).reshape(-1, *shape))
+    real, imaginary = _answers(system, f_hz)
+    return TransferFunction(f_hz, real.reshape(-1, *shape), imaginary.reshape(-1, *shape))
 
 
 @in_double
@@ -152,7 +169,7 @@ def resonances(
         raise ValueError(f"resonances: the output has shape {shape}; take one number of it, output=lambda t, y: ...")
     fixed = concrete(system, "resonances")
     f_hz = np.linspace(low, high, _GRID)
-    gain = np.abs(np.asarray(_answers(fixed, jnp.asarray(f_hz))))[:, 0]
+    gain = np.hypot(*(np.asarray(part)[:, 0] for part in _answers(fixed, jnp.asarray(f_hz))))
     tops = np.flatnonzero((gain[1:-1] > gain[:-2]) & (gain[1:-1] >= gain[2:])) + 1
     peaks = [newton(_gain_slope, fixed, f_hz[k : k + 1]) for k in tops]
     found = [_resonance(system, jnp.asarray(f)) for f in peaks if f is not None]
@@ -180,16 +197,24 @@ def linearised(model: AbstractModel, state: State, input: Input, output: Output)
 _DRIVES = {"current": lambda u: Drive(current=u), "synaptic": lambda u: Drive(synaptic=u)}
 
 
-def _resolvent(system: System, f_hz: Array) -> Complex[Array, "n n"]:
-    """i w - A, per ms."""
-    w = 2 * jnp.pi * f_hz / 1000
-    return 1j * w * jnp.eye(system.A.shape[0]) - system.A
+def _rotated(A: Float[Array, "n n"], f_hz: Array, right: Float[Array, "n k"]) -> tuple[Array, Array]:
+    """(i w - A)^-1 times real columns, real and imaginary part: solved in real numbers, twice as many.
+
+    Derivatives of complex numbers would come out in mixed precision in a float32 session.
+    """
+    w = 2 * jnp.pi * f_hz / 1000 * jnp.eye(len(A))
+    both = jnp.concatenate([jnp.concatenate([-A, -w], axis=1), jnp.concatenate([w, -A], axis=1)])
+    solution = jnp.linalg.solve(both, jnp.concatenate([right, jnp.zeros_like(right)]))
+    return solution[: len(A)], solution[len(A) :]
 
 
 @eqx.filter_jit
-def _answers(system: System, f_hz: Float[Array, " frequency"]) -> Complex[Array, "frequency out"]:
+def _answers(system: System, f_hz: Float[Array, " frequency"]) -> tuple[Array, Array]:
+    """H, real and imaginary part, [frequency, out]."""
+
     def answer(f):
-        return system.c @ jnp.linalg.solve(_resolvent(system, f), system.b.astype(complex)) + system.d
+        real, imaginary = _rotated(system.A, f, system.b[:, None])
+        return jnp.sum(system.c * real.T, axis=1) + system.d, jnp.sum(system.c * imaginary.T, axis=1)
 
     return jax.vmap(answer)(f_hz)
 
@@ -197,8 +222,8 @@ def _answers(system: System, f_hz: Float[Array, " frequency"]) -> Complex[Array,
 @eqx.filter_jit
 def _spectra(system: System, amplitudes: Float[Array, " n"], f_hz: Float[Array, " frequency"]) -> Array:
     def spectrum(f):
-        rows = jnp.linalg.solve(_resolvent(system, f).T, system.c.T.astype(complex))  # c (i w - A)^-1, transposed
-        return jnp.sum((rows.real**2 + rows.imag**2) * amplitudes[:, None] ** 2, axis=0)
+        real, imaginary = _rotated(system.A.T, f, system.c.T)  # c (i w - A)^-1, transposed
+        return jnp.sum((real**2 + imaginary**2) * amplitudes[:, None] ** 2, axis=0)
 
     return 2 / 1000 * jax.vmap(spectrum)(f_hz)  # per ms^-1, two-sided -> per Hz, one-sided
 
@@ -207,8 +232,8 @@ def _gain_slope(system: System, f: Float[Array, " 1"]) -> Float[Array, " 1"]:
     """d log |H|^2 / d log f, which vanishes at a resonance."""
 
     def log_gain(log_f):
-        answer = _answers(system, jnp.exp(log_f))[0, 0]
-        return jnp.log(answer.real**2 + answer.imag**2)
+        real, imaginary = _answers(system, jnp.exp(log_f))
+        return jnp.log(real[0, 0] ** 2 + imaginary[0, 0] ** 2)
 
     return jax.grad(log_gain)(jnp.log(f))
 
@@ -216,7 +241,8 @@ def _gain_slope(system: System, f: Float[Array, " 1"]) -> Float[Array, " 1"]:
 @eqx.filter_jit
 def _resonance(system: System, root: Float[Array, " 1"]) -> Resonance:
     f = attach(_gain_slope, system, root)
-    return Resonance(f[0], jnp.abs(_answers(system, f)[0, 0]))
+    real, imaginary = _answers(system, f)
+    return Resonance(f[0], jnp.sqrt(real[0, 0] ** 2 + imaginary[0, 0] ** 2))
 
 
 def _rest(model: AbstractModel, state: State | None, task: str) -> FixedPoint:

@@ -16,6 +16,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.linalg import block_diag
 from jaxtyping import Array, Complex, Float
 
 from jnm._model import AbstractModel
@@ -39,14 +40,18 @@ class Mesh(NamedTuple):
 def advance(model: AbstractModel, x: Float[Array, " n"], h: Float[Array, ""]) -> tuple[Array, Array]:
     """One step of length h ms, and its embedded error."""
 
+    # Sums, not products of matrices: those JAX would round to float32 when it transposes them in a float32 session.
+    def weighted(weights, slopes):
+        return jnp.sum(weights[:, None] * slopes, axis=0)
+
     def stage(slopes, row):
         number, weights = row
-        return slopes.at[number].set(slope(model, x + h * (weights @ slopes))), None
+        return slopes.at[number].set(slope(model, x + h * weighted(weights, slopes))), None
 
     # A loop over the stages, not thirteen copies of the drift: it compiles five times faster.
     number, weights = np.arange(len(_LOWER)), jnp.asarray(_LOWER, x.dtype)
     slopes, _ = jax.lax.scan(stage, jnp.zeros((len(_LOWER), x.size), x.dtype), (number, weights))
-    return x + h * (_TABLEAU.b_sol[:-1] @ slopes), h * (_TABLEAU.b_error[:-1] @ slopes)
+    return x + h * weighted(_TABLEAU.b_sol[:-1], slopes), h * weighted(_TABLEAU.b_error[:-1], slopes)
 
 
 def arc(model: AbstractModel, x: Float[Array, " n"], steps: Float[Array, " step"]) -> Float[Array, " n"]:
@@ -54,21 +59,52 @@ def arc(model: AbstractModel, x: Float[Array, " n"], steps: Float[Array, " step"
     return jax.lax.scan(lambda x, h: (advance(model, x, h)[0], None), x, steps)[0]
 
 
-def joined(model: AbstractModel, mesh: Mesh, x: Float[Array, "arc n"], period: Array) -> Float[Array, " equation"]:
-    """What must vanish for arcs that start at `x` to be one orbit of this period."""
-    ends = jax.vmap(lambda x, w: arc(model, x, period * w))(x, mesh.fractions)
-    phase = jnp.sum(mesh.slopes * (x - mesh.points))
-    return jnp.append((ends - jnp.roll(x, -1, axis=0)).ravel(), phase)
+class Joined(eqx.Module):
+    """What must vanish for M arcs to be one orbit, in z = (y_0, ..., y_{M-1}, T); args = (model, mesh).
+
+    With `turned`, a parameter p is unknown too: z = (..., T, p); args = (model, dial, mesh).
+    """
+
+    turned: bool = eqx.field(static=True, default=False)
+
+    def __call__(self, args: Any, z: Float[Array, " unknown"]) -> Float[Array, " equation"]:
+        mesh, x, rest = self._parts(args, z)
+        ends = jax.vmap(lambda x, w: self._end(args, x, rest, w))(x, mesh.fractions)
+        return self._gaps(mesh, x, ends)
+
+    def with_jacobian(self, args: Any, z: Float[Array, " unknown"]) -> tuple[Array, Array]:
+        """The equations and their Jacobian, arc by arc: n + 2 tangents for each arc instead of M n + 2 for all."""
+        mesh, x, rest = self._parts(args, z)
+        M, n = x.shape
+
+        def end(x, rest, w):
+            reached = self._end(args, x, rest, w)
+            return reached, reached
+
+        slopes, ends = jax.vmap(jax.jacfwd(end, (0, 1), has_aux=True), (0, None, 0))(x, rest, mesh.fractions)
+        next_arc = jnp.kron(jnp.roll(jnp.eye(M), 1, axis=1), jnp.eye(n))
+        rows = jnp.concatenate([block_diag(*slopes[0]) - next_arc, slopes[1].reshape(M * n, -1)], axis=1)
+        phase = jnp.concatenate([mesh.slopes.ravel(), jnp.zeros_like(rest)])
+        return self._gaps(mesh, x, ends), jnp.concatenate([rows, phase[None]])
+
+    def _parts(self, args: Any, z: Float[Array, " unknown"]) -> tuple[Mesh, Array, Array]:
+        mesh = args[-1]
+        return mesh, z[: mesh.points.size].reshape(mesh.points.shape), z[mesh.points.size :]
+
+    def _end(self, args: Any, x: Float[Array, " n"], rest: Array, w: Float[Array, " step"]) -> Float[Array, " n"]:
+        model = args[1](args[0], rest[1]) if self.turned else args[0]
+        return arc(model, x, rest[0] * w)
+
+    def _gaps(self, mesh: Mesh, x: Float[Array, "arc n"], ends: Float[Array, "arc n"]) -> Float[Array, " equation"]:
+        phase = jnp.sum(mesh.slopes * (x - mesh.points))
+        return jnp.append((ends - jnp.roll(x, -1, axis=0)).ravel(), phase)
 
 
-def periodic(args: Any, z: Float[Array, " unknown"]) -> Float[Array, " unknown"]:
-    """The equations of a periodic orbit in z = (y_0, ..., y_{M-1}, T); args = (model, mesh)."""
-    model, mesh = args
-    return joined(model, mesh, z[:-1].reshape(mesh.points.shape), z[-1])
+periodic, periodic_at = Joined(), Joined(turned=True)
 
 
 @eqx.filter_jit
-def along(model: AbstractModel, mesh: Mesh, z: Float[Array, " unknown"]) -> tuple[Array, Array, Array]:
+def along(model: AbstractModel, mesh: Mesh, z: Float[Array | np.ndarray, " unknown"]) -> tuple[Array, Array, Array]:
     """Phases in [0, 1) at which steps begin, the states there [phase, n], and the errors of the steps."""
     starts, period = z[:-1].reshape(mesh.points.shape), z[-1]
 
@@ -81,15 +117,16 @@ def along(model: AbstractModel, mesh: Mesh, z: Float[Array, " unknown"]) -> tupl
 
     states, errors = jax.vmap(steps)(starts, mesh.fractions)
     ends = jnp.cumsum(mesh.fractions.ravel())
-    return ends - mesh.fractions.ravel(), *(part.reshape(-1, starts.shape[1]) for part in (states, errors))
+    n = starts.shape[1]
+    return ends - mesh.fractions.ravel(), states.reshape(-1, n), errors.reshape(-1, n)
 
 
-def monodromy(jacobian: Float[Array, "equation unknown"], n: int) -> Float[Array, "n n"]:
+def monodromy(jacobian: Float[Array | np.ndarray, "equation unknown"], n: int) -> Float[Array, "n n"]:
     """What a small push has become after one period: the product of the arcs' Jacobians.
 
-    They are the blocks on the diagonal of the Jacobian of `joined`.
+    They are the blocks on the diagonal of the Jacobian of `Joined`.
     """
-    product = jnp.eye(n, dtype=jacobian.dtype)
+    product, jacobian = jnp.eye(n, dtype=jacobian.dtype), jnp.asarray(jacobian)
     for m in range(ARCS):
         product = jacobian[m * n : (m + 1) * n, m * n : (m + 1) * n] @ product
     return product

@@ -169,10 +169,10 @@ def recover(
     connectome: Connectome,
     seed: int = 0,
     *,
-    steps: int = 70,
+    steps: int = 100,
     seconds: float = 60.0,
     window: float = 1.2,
-    polish_keys: int = 32,
+    polish_keys: int = 20,
     progress: bool = True,
 ) -> Recovery:
     """Simulate a subject of `seconds` of MEG, fit three parameters by gradient descent, and compare with the truth.
@@ -203,7 +203,7 @@ def recover(
     )
     optimiser = optax.adam(optax.cosine_decay_schedule(0.2, steps, alpha=0.05))
     fit = fitting.polish(
-        fitting.fit(loss, theta, build, optimiser, steps, fit_key, progress=progress), steps=3, keys=polish_keys
+        fitting.fit(loss, theta, build, optimiser, steps, fit_key, progress=progress), keys=polish_keys
     )
     report = fit.report()
     found = build(fit.theta)

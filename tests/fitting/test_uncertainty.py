@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 import jnm
 from jnm._param import param
 from jnm.fitting import AbstractResidualLoss, LogSpectralLoss, TimeCourseLoss, fit, free
-from jnm.fitting.uncertainty import Linear, correlation_time, linearise, separable, uncertainty
+from jnm.fitting.uncertainty import _Linear, correlation_time, linearise, separable, uncertainty
 
 KEYS = jax.random.split(jax.random.key(3), 4)
 
@@ -124,7 +124,7 @@ class Jittery(AbstractResidualLoss):
 def test_noise_in_the_jacobian_does_not_narrow_intervals(x64):
     theta, build = both(Pair())
     exact = np.sum(np.linspace(1, 2, 50) ** 2)
-    linear = [Linear.over_keys(Jittery(), build, theta, jax.random.split(jax.random.key(i), 8)) for i in range(200)]
+    linear = [_Linear.over_keys(Jittery(), build, theta, jax.random.split(jax.random.key(i), 8)) for i in range(200)]
     H, naive = (
         np.mean([x[0, 0] for x in y])
         for y in zip(*((one.H, one.J[:, 0].T @ one.J[:, 0]) for one in linear), strict=True)

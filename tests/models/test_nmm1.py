@@ -69,7 +69,7 @@ def run(model, y0, tau_s):
         )
     )
     solution = diffrax.diffeqsolve(
-        term, diffrax.Kvaerno5(), 0.0, 20 * tau_s, 1e-3, y0,
+        term, diffrax.Dopri8(), 0.0, 20 * tau_s, 1e-3, y0,
         saveat=diffrax.SaveAt(ts=jnp.linspace(0, 20 * tau_s, 401)),
         stepsize_controller=diffrax.PIDController(rtol=1e-10, atol=1e-12), max_steps=None,
     )  # fmt: skip

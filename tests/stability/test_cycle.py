@@ -59,6 +59,15 @@ def test_orbit_and_multipliers_against_scipy(x64):
     assert float(np.min(np.abs(cycle.multipliers - 1))) < 1e-9
 
 
+def test_picture_of_one_period(x64):
+    (ax,) = limit_cycle(jnm.ING(eta=10.0)).plot(lambda t, y: y.r, "rate (1/ms)").axes
+    (line,) = ax.lines
+    assert line.get_xdata()[-1] == pytest.approx(1e3 / 71.40491, rel=1e-6)
+    assert line.get_ydata()[0] == line.get_ydata()[-1]
+    assert np.max(line.get_ydata()) == pytest.approx(0.3691168, rel=1e-3)
+    assert ax.get_title() == "71.4 Hz"
+
+
 def period(C, eta):
     return limit_cycle(jnm.ING(C=C, eta=eta)).period
 

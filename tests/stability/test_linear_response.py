@@ -137,6 +137,18 @@ def test_source_has_a_direct_way(x64):
     assert complex(H.value[0]) == pytest.approx(15.0, rel=1e-6)
 
 
+def test_pictures(x64):
+    f_hz = np.linspace(1.0, 300.0, 50)
+    H = transfer_function(jnm.Pyramidal(), f_hz, output=rate)
+    gain, phase = H.plot("|dR/dI|").axes
+    np.testing.assert_array_equal(gain.lines[0].get_ydata(), H.gain)
+    np.testing.assert_array_equal(phase.lines[0].get_ydata(), H.phase_deg)
+    assert (gain.get_ylabel(), phase.get_xlabel()) == ("|dR/dI|", "frequency (Hz)")
+    S = linear_spectrum(jnm.PINGSecondOrder(eta=0.5, sigma=0.1), f_hz, lambda t, y: y.r)
+    (ax,) = S.plot("rate (kHz²/Hz)").axes
+    assert len(ax.lines) == 2 and ax.get_yscale() == "log"
+
+
 def peak(C):
     return resonances(jnm.Pyramidal(C=C), 50.0, 200.0, output=rate)[0].frequency_hz
 

@@ -1,0 +1,140 @@
+"""The modulation index against Tort et al. (2010) in NumPy; chance, a synthetic coupling, and the homogeneous control."""
+
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jnm
+from jnm.observe import comodulogram, envelope, modulation_index, modulation_test, phase
+
+SLOW, FAST = (5.0, 8.0), (34.0, 74.0)
+
+
+def coupled(depth, seconds=20.0, seed=0):
+    """A wandering 6 Hz rhythm, a 54 Hz rhythm whose amplitude follows its phase to a depth, and noise."""
+    rng = np.random.default_rng(seed)
+    n = round(1000 * seconds)
+    theta = np.cumsum(2 * np.pi * 6e-3 + 0.03 * rng.normal(size=n))
+    fast = (1 + depth * np.cos(theta)) * np.cos(2 * np.pi * 54e-3 * np.arange(n))
+    return np.cos(theta) + fast + 0.2 * rng.normal(size=n)
+
+
+def tort(theta, amplitude, bins=18):
+    """Tort et al. (2010), their steps 3 and 4 with eqs. 4 to 9: divergence of the amplitude distribution from flat."""
+    edges = np.linspace(-np.pi, np.pi, bins + 1)
+    mean = np.array([amplitude[(theta >= a) & (theta < b)].mean() for a, b in pairwise(edges)])
+    p = mean / mean.sum()
+    entropy = -np.sum(p * np.log(p))
+    return (np.log(bins) - entropy) / np.log(bins)
+
+
+@pytest.mark.parametrize("bins", [18, 7])
+def test_index_is_torts(x64, bins):
+    rng = np.random.default_rng(0)
+    theta, A = rng.uniform(-np.pi, np.pi, (2000, 2, 3)), rng.uniform(0, 2, (2000, 2, 3))
+    index = modulation_index(theta, A, bins=bins)
+    for i, j in np.ndindex(2, 3):
+        assert index[i, j] == pytest.approx(tort(theta[:, i, j], A[:, i, j], bins), rel=1e-10)
+
+
+def test_index_of_known_distributions(x64):
+    """None for a flat amplitude, one if a single bin has it all, log 18 - log 9 over log 18 if half of them share it."""
+    theta = np.linspace(-np.pi, np.pi, 18_000, endpoint=False) + 1e-5
+    one_bin, half = (theta < -np.pi * 8 / 9) * 1.0, (theta < 0) * 1.0
+    assert modulation_index(theta, np.ones(18_000)) == pytest.approx(0.0, abs=1e-15)
+    assert modulation_index(theta, one_bin) == pytest.approx(1.0)
+    assert modulation_index(theta, half) == pytest.approx(np.log(2) / np.log(18))
+    assert modulation_index(theta + 20 * np.pi, half) == pytest.approx(np.log(2) / np.log(18))  # wrapping is no matter
+
+
+def test_comodulogram_finds_the_pair_of_bands():
+    x = coupled(0.6)
+    slow, fast = [(2.0, 4.0), (5.0, 7.0), (9.0, 11.0)], [(80.0, 110.0), (39.0, 69.0)]
+    table = np.asarray(comodulogram(x, 1.0, slow, fast))
+    assert table.shape == (3, 2)
+    assert np.unravel_index(np.argmax(table), table.shape) == (1, 1)
+    assert table[1, 1] > 20 * np.delete(table.ravel(), 3).max()
+    entry = modulation_index(phase(x, 1.0, slow[1]), envelope(x, 1.0, fast[1]))
+    assert table[1, 1] == pytest.approx(float(entry), rel=1e-6)
+    crossed = comodulogram(np.stack([x, coupled(0.0, seed=1)], axis=1), 1.0, slow[1:2], fast[1:],
+                           amplitude_of=np.stack([x, x], axis=1))  # fmt: skip
+    assert crossed[0, 0, 0] > 20 * crossed[0, 0, 1]  # the phase of another record says nothing
+
+
+def measured(x, key=0, ends=2000, **options):
+    theta, A = phase(x - x.mean(), 1.0, SLOW), envelope(x, 1.0, FAST)
+    return modulation_test(theta[ends:-ends], A[ends:-ends], jax.random.key(key), **options)
+
+
+def test_coupled_rhythms_are_significant_and_uncoupled_ones_are_not():
+    found, none = measured(coupled(0.3)), measured(coupled(0.0))
+    assert found.p == pytest.approx(1 / 201, rel=1e-6) and found.z > 5
+    assert none.p > 0.05 and abs(none.z) < 3
+
+
+def test_the_homogeneous_control_is_insignificant():
+    """brain-network.md section 2: at (11, 12.5) the gamma of the homogeneous network has no coupling of its own."""
+    whole = jnm.Connectome(np.ones((1, 1)))  # 90 like regions under row-normalised weights are one that hears itself
+    net = jnm.Network(jnm.PING(IE=11.0), whole, jnm.Linear(12.5))
+    v = jnm.simulate(net, t1=12_000.0, dt=0.05, save_every=1.0, save=lambda t, y: y.v[0, 0]).ys[2000:]
+    control = measured(v)
+    assert control.p > 0.05 and control.z < 2
+    assert control.index < 1e-5  # the network's own, at the same point: .0043
+
+
+def test_chance_makes_every_p_equally_often():
+    """The p-values of uncoupled noise are uniform: their mean is 1/2, and a twentieth lie at or below 1/20."""
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(2, 4000, 300))
+    theta, A = phase(x, 1.0, (4.0, 8.0)), envelope(y, 1.0, (30.0, 60.0))
+    p = np.asarray(modulation_test(theta, A, jax.random.key(1), surrogates=59).p)
+    assert p.mean() == pytest.approx(0.5, abs=4 * np.sqrt(1 / 12 / 300))
+    assert np.mean(p <= 0.05) == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / 300))
+
+
+def test_surrogates_are_the_indices_of_shifted_amplitudes(x64):
+    rng = np.random.default_rng(0)
+    theta, A = rng.uniform(-np.pi, np.pi, 500), rng.uniform(0, 2, 500)
+    test = modulation_test(theta, A, jax.random.key(2), surrogates=20, least_shift=0.2)
+    allowed = np.array([tort(theta, np.roll(A, s)) for s in range(100, 401)])
+    assert all(np.isclose(allowed, index, rtol=1e-9).any() for index in test.surrogates)
+    assert test.z == pytest.approx((tort(theta, A) - test.surrogates.mean()) / np.std(test.surrogates, ddof=1))
+    assert test.p == (1 + np.sum(np.asarray(test.surrogates) >= float(test.index))) / 21
+    again = modulation_test(theta, A, jax.random.key(2), surrogates=20, least_shift=0.2)
+    np.testing.assert_array_equal(test.surrogates, again.surrogates)
+
+
+def test_gradient_with_respect_to_the_amplitude(x64):
+    rng = np.random.default_rng(0)
+    theta, A, direction = rng.uniform(-np.pi, np.pi, (400, 2)), rng.uniform(1, 2, (400, 2)), rng.normal(size=(400, 2))
+    h = 1e-5
+
+    def along(h):
+        return jnp.sum(modulation_index(theta, A + h * direction))
+
+    assert jax.grad(along)(0.0) == pytest.approx(float(along(h) - along(-h)) / (2 * h), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"amplitudes": np.ones(300)}, "shapes differ"),
+        ({"amplitudes": -np.ones(400)}, "negative"),
+        ({"phases": np.zeros(400)}, "17 of the 18 bins hold no phase"),
+        ({"bins": 1}, "bins = 1"),
+        ({"surrogates": 1}, "surrogates = 1"),
+        ({"least_shift": 0.5}, "least_shift < 0.5"),
+    ],
+)
+def test_impossible_arguments(change, message):
+    given = {"phases": np.linspace(-3.14, 3.14, 400), "amplitudes": np.ones(400), "key": jax.random.key(0)}
+    with pytest.raises(ValueError, match=message):
+        modulation_test(**(given | change))
+
+
+def test_a_comodulogram_wants_bands():
+    with pytest.raises(ValueError, match="no bands"):
+        comodulogram(np.ones(100), 1.0, [], [(10.0, 20.0)])

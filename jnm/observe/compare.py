@@ -12,8 +12,10 @@ Comput Neurosci 14:581040. Bartlett MS (1946) On the theoretical specification a
 autocorrelated time-series. J R Stat Soc Suppl 8:27-41.
 """
 
+from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -135,8 +137,8 @@ def cross_correlation(
     check_alike("cross_correlation", x=x, y=y)
     check_varies("cross_correlation", x)
     check_varies("cross_correlation", y)
-    lags = _lags("cross_correlation", x.shape[0], dt, longest)
-    return lags * dt, _correlation(x, y, lags)
+    most = _longest("cross_correlation", x.shape[0], dt, longest)
+    return np.arange(-most, most + 1) * dt, _correlation(x, y, most)
 
 
 class Lag(NamedTuple):
@@ -199,9 +201,10 @@ def effective_samples(
     return samples / jnp.maximum(1.0, jnp.sum(share * xx * yy, axis=0))
 
 
-def _correlation(x: Array, y: Array, lags: np.ndarray) -> Float[Array, "lag ..."]:
-    """Pearson's correlation of x[t] and y[t + lag] over the times that both have."""
-    samples = x.shape[0]
+@partial(jax.jit, static_argnums=2)
+def _correlation(x: Array, y: Array, most: int) -> Float[Array, "lag ..."]:
+    """Pearson's correlation of x[t] and y[t + lag] over the times that both have, for lags from -most to most."""
+    samples, lags = x.shape[0], np.arange(-most, most + 1)
     x, y = x - jnp.mean(x, axis=0, keepdims=True), y - jnp.mean(y, axis=0, keepdims=True)
     size = 2 * samples  # padded, so that nothing wraps round
     product = jnp.fft.irfft(jnp.fft.rfft(x, size, axis=0).conj() * jnp.fft.rfft(y, size, axis=0), size, axis=0)
@@ -209,7 +212,8 @@ def _correlation(x: Array, y: Array, lags: np.ndarray) -> Float[Array, "lag ..."
     squares_x, squares_y = _overlap_sums(x**2, lags), _overlap_sums(y**2, -lags)
     n = _down(samples - np.abs(lags), x)
     covariance = product[lags] - sums_x * sums_y / n
-    return covariance / jnp.sqrt((squares_x - sums_x**2 / n) * (squares_y - sums_y**2 / n))
+    rho = covariance / jnp.sqrt((squares_x - sums_x**2 / n) * (squares_y - sums_y**2 / n))
+    return jnp.clip(rho, -1.0, 1.0)  # rounding would make a copy's 1.0000001, and its atanh NaN
 
 
 def _overlap_sums(x: Array, lags: np.ndarray) -> Float[Array, "lag ..."]:
@@ -222,14 +226,15 @@ def _overlap_sums(x: Array, lags: np.ndarray) -> Float[Array, "lag ..."]:
     return jnp.sum(x, axis=0, keepdims=True) - left_out
 
 
-def _lags(who: str, samples: int, dt: float, longest: float) -> np.ndarray:
+def _longest(who: str, samples: int, dt: float, longest: float) -> int:
+    """The longest lag in samples."""
     most = int(longest / dt + 1e-9) if dt > 0 else 0
     if most < 1 or 2 * most > samples:
         raise ValueError(
             f"{who}: lags up to {longest:g} ms of samples {dt:g} ms apart in a record of {samples * dt:g} ms; wanted "
             "a positive dt, at least one sample of lag, and a record of at least twice the longest lag."
         )
-    return np.arange(-most, most + 1)
+    return most
 
 
 def _spectrum(who: str, S: Array) -> Float[Array, "frequency ..."]:

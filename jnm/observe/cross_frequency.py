@@ -15,6 +15,7 @@ of different frequencies. J Neurophysiol 104:1195-1210.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -114,8 +115,10 @@ def modulation_test(
         >>> test = jnm.observe.modulation_test(theta, A, jax.random.key(0))
         >>> test.p < 0.01
 
-    A strictly periodic signal keeps its coupling whatever the shift, up to where in the cycle: only a rhythm that
-    wanders can be told from chance in this way. All series of a batch are shifted alike.
+    Only rhythms that wander can be told from chance in this way. Two that are strictly periodic keep their coupling
+    whatever the shift; and where a noiseless, strictly periodic signal has no slow rhythm at all, its slow band holds
+    only what the ends of the record ring into it, whose phase follows the amplitude: look at the index itself then, or
+    add the noise of a measurement. All series of a batch are shifted alike.
 
     **Arguments**
 
@@ -167,6 +170,7 @@ def _times(phases: Float[Array, "time series"], bins: int) -> Array:
     return jax.vmap(lambda b: jnp.bincount(b, length=bins), in_axes=1)(_bin(phases, bins))
 
 
+@partial(jax.jit, static_argnames="bins")
 def _modulation_index(phases: Array, amplitudes: Array, bins: int) -> Float[Array, "..."]:
     def one(bin, amplitude):
         mean = jax.ops.segment_sum(amplitude, bin, bins) / jnp.bincount(bin, length=bins)

@@ -7,7 +7,7 @@ Birkisson & Funke, SIAM J. Sci. Comput. 37:A2026, 2015), so that the next start 
 tells how many starts there were, and claims no more.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import equinox as eqx
@@ -19,12 +19,13 @@ from jaxtyping import Array, Complex, Float
 from jnm._model import AbstractModel, State
 from jnm.models.nmm2 import NMM2State
 from jnm.stability.complete import resting_rates
-from jnm.stability.field import as_vector, eigenvalues, flat, jacobian, shaped, slope
+from jnm.stability.field import as_vector, eigenvalues, flat, shaped, slope
 from jnm.stability.precision import concrete, in_double
-from jnm.stability.root import attach, nearest, newton
+from jnm.stability.root import attach, linearise, nearest, newton, solve
 from jnm.stability.starts import resting_at, starts as scattered
 
-_SLOTS = 64  # fixed points that deflation keeps apart
+_MOST = 200  # fixed points, after which the search stops
+_STEPS, _CLOSE = 40, 1e-5  # of a deflated search, and when it leaves the last digits to Newton's method
 _SAME = 1e-6  # relative distance below which two fixed points are one
 
 
@@ -152,20 +153,17 @@ def _search(model: AbstractModel, count: int, box: tuple[State, State] | None) -
     if count < 1:
         raise ValueError(f"fixed_points: starts = {count}; search from at least one state.")
     init = np.asarray(flat(model.init()))
-    first = newton(slope, model, init)
-    begin = init if first is None else first
-    cloud = scattered(model, count, begin) if box is None else _in_box(model, box, count)
+    near = _descended(model, init, [], np.abs(init) + 1.0)[0]  # even where nothing is reached: of the right size
+    cloud = scattered(model, count, near) if box is None else _in_box(model, box, count)
     cloud = np.concatenate([init[None], cloud])
     size = np.maximum(np.abs(cloud).mean(axis=0), 1e-12)
     known: list[Float[np.ndarray, " n"]] = []
-    while len(known) < _SLOTS:
-        table = np.stack([*known, *[1e9 * size] * (_SLOTS - len(known))])  # empty slots are too far away to matter
-        ends = np.asarray(_deflated(model, cloud, table, size))
-        polished = [newton(slope, model, x) for x in _distinct(ends[np.all(np.isfinite(ends), axis=1)], known, size)]
-        new = _distinct([x for x in polished if x is not None], known, size)
-        known = (known + new)[:_SLOTS]
-        if not new:
-            break
+    for begin in cloud:  # first what each start reaches by itself
+        x = _reached(model, begin, [], size)
+        known += [] if x is None or _among(known, x, size) else [x]
+    for begin in cloud:  # then what is left when all that is known is divided out
+        while len(known) < _MOST and (x := _reached(model, begin, known, size)) is not None:
+            known.append(x)
     admissible = [x for x in known if _admissible(model, jnp.asarray(x))]
     if not admissible:
         raise RuntimeError(
@@ -184,34 +182,48 @@ def _in_box(model: AbstractModel, box: tuple[State, State], count: int) -> Float
     return low + (high - low) * np.random.default_rng(0).uniform(size=(count, low.size))
 
 
-def _distinct(roots: Iterable[Float[np.ndarray, " n"]], known: list, size: Float[np.ndarray, " n"]) -> list:
-    new: list[Float[np.ndarray, " n"]] = []
-    for x in roots:
-        near = [np.max(np.abs(x - other) / (size + np.abs(x))) < _SAME for other in (*known, *new)]
-        if not any(near):
-            new.append(x)
-    return new
-
-
 def _admissible(model: AbstractModel, x: Float[Array, " n"]) -> bool:
     """Rates of QIF neurons cannot be negative; the equations have such roots, the neurons do not."""
     y = shaped(model, jnp.asarray(x))
     return bool(np.all(np.asarray(y.r) > 0)) if isinstance(y, NMM2State) else True
 
 
-@eqx.filter_jit
-def _deflated(model: AbstractModel, cloud: Any, known: Any, size: Any) -> Float[Array, "start n"]:
-    """Where sixty damped Newton steps of F(x) prod_k (1 + 1 / |x - x_k|^2) lead from each start."""
+def _reached(
+    model: AbstractModel, x: Float[np.ndarray, " n"], known: list, size: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"] | None:
+    """The fixed point that is reached from `x`, if it is none of the known ones."""
+    x, reached = _descended(model, x, known, size)
+    root = newton(slope, model, x) if reached else None
+    return None if root is None or _among(known, root, size) else root
 
-    def log_deflation(x):
-        square = jnp.sum(((x[None] - known) / size[None]) ** 2, axis=1) / x.size
-        return jnp.sum(jnp.log1p(1 / square))
 
-    def step(k, x):
-        change = -jnp.linalg.solve(jacobian(model, x), slope(model, x))
-        # The deflated Newton step is the plain one, stretched: away from known points, and past them.
-        change = change / (1 - jax.grad(log_deflation)(x) @ change)
-        longest = jnp.max(jnp.abs(change) / (size + jnp.abs(x)))
-        return x + change / jnp.maximum(1.0, longest / 2)
+def _among(known: list, x: Float[np.ndarray, " n"], size: Float[np.ndarray, " n"]) -> bool:
+    return any(np.max(np.abs(x - other) / (size + np.abs(other))) < _SAME for other in known)
 
-    return jax.vmap(lambda x: jax.lax.fori_loop(0, 60, step, x))(cloud)
+
+def _descended(
+    model: AbstractModel, x: Float[np.ndarray, " n"], known: list, size: Float[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, " n"], bool]:
+    """Where damped Newton steps of F(x) prod_k (1 + 1 / |x - x_k|^2) lead, and whether they came to their end."""
+    for _ in range(_STEPS):
+        value, jacobian = (np.asarray(part) for part in linearise(slope, model, x))
+        change = solve(jacobian, -value)
+        if change is None:
+            return x, False
+        # The deflated step is the plain one, stretched: away from known points, and past them.
+        change = change / (1 - _pull(x, known, size) @ change)
+        longest = np.max(np.abs(change) / (size + np.abs(x)))
+        x = x + change / max(1.0, longest / 2)
+        if longest < _CLOSE:
+            return x, True
+    return x, False
+
+
+def _pull(x: Float[np.ndarray, " n"], known: list, size: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """The gradient of log prod_k (1 + 1 / |x - x_k|^2), with distances in units of `size` and sqrt(n)."""
+    total = np.zeros_like(x)
+    for other in known:
+        gap = (x - other) / size
+        square = max(float(np.mean(gap**2)), 1e-300)
+        total -= 2 * gap / (size * x.size) / (square * (1 + square))
+    return total

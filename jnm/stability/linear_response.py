@@ -62,7 +62,8 @@ class TransferFunction(eqx.Module):
     @property
     def phase_deg(self) -> Float[Array, "frequency ..."]:
         """By how much the output leads the input, in degrees, without jumps along the frequencies."""
-        return jnp.rad2deg(jnp.unwrap(jnp.atan2(self.ahead, self.in_phase), axis=0))
+        with jax.enable_x64(True):
+            return jnp.rad2deg(jnp.unwrap(jnp.atan2(self.ahead, self.in_phase), axis=0))
 
     def plot(self, label: str = "gain", axes: Any = None) -> Any:
         """Gain and phase against frequency; returns the Figure."""

@@ -63,12 +63,12 @@ def solve(matrix: Float[np.ndarray, "n n"], right: Float[np.ndarray, " n"]) -> F
 
 
 def attach(residual: Residual, args: Any, root: Float[Array | np.ndarray, " n"]) -> Float[Array, " n"]:
-    """A root that was found by other means, with its derivatives in the model, the first of `args` or all there is.
+    """A root that was found by other means, with its derivatives in the model: `args`, or the first of them.
 
     The matrix dx/dp is made on the way forward. What is left for the way back are products and sums, which keep double
     precision even where a float32 session differentiates; matrix products and fresh arrays would not.
     """
-    model, others = (args[0], args[1:]) if isinstance(args, tuple) else (args, None)
+    model, others = (args[0], args[1:]) if type(args) is tuple else (args, None)
     values, rest = eqx.partition(model, eqx.is_inexact_array)
     leaves, structure = jax.tree.flatten(values)
     numbers, static = eqx.partition(others, eqx.is_array_like)

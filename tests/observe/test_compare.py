@@ -116,12 +116,12 @@ def test_a_batch_is_its_members(x64):
 
 def test_effective_samples_of_ar1_are_bartletts(x64):
     """n (1 - ab) / (1 + ab) for AR(1) of coefficients a and b, and the scatter of atanh(rho) over unrelated pairs."""
-    x, y = ar1(0.9, 4000, 400), ar1(0.8, 4000, 400, seed=1)
+    x, y = ar1(0.9, 3000, 200), ar1(0.8, 3000, 200, seed=1)
     worth = effective_samples(x, y, 1.0, 60.0)
-    assert np.median(worth) == pytest.approx(4000 * (1 - 0.72) / (1 + 0.72), rel=0.05)
+    assert np.median(worth) == pytest.approx(3000 * (1 - 0.72) / (1 + 0.72), rel=0.05)
     _, rho = cross_correlation(x, y, 1.0, 1.0)
     claimed = lag(x, y, 1.0, 60.0).standard_error
-    assert np.median(claimed) == pytest.approx(np.arctanh(rho[1]).std(), rel=0.1)
+    assert np.median(claimed) == pytest.approx(np.arctanh(rho[1]).std(), rel=0.15)
 
 
 def test_too_few_effective_samples_have_no_finite_error():
@@ -140,14 +140,10 @@ def test_too_few_effective_samples_have_no_finite_error():
     ],
     ids=["run_spectrum", "chi_square", "cross_correlation", "lag", "correlation"],
 )
-def test_gradients(x64, measure):
-    x, direction, h = ar1(0.8, 201, 3), noise(201, 3, seed=4), 1e-6
+def test_gradients(check_gradient, measure):
+    x = ar1(0.8, 201, 3)
     y = np.roll(x, 3, axis=0) + 0.2 * noise(201, 3, seed=5)
-
-    def along(h):
-        return measure(x + h * direction, y)
-
-    assert jax.grad(along)(0.0) == pytest.approx(float(along(h) - along(-h)) / (2 * h), rel=1e-6)
+    check_gradient(lambda x: measure(x, y), x)
 
 
 @pytest.mark.parametrize(

@@ -82,11 +82,13 @@ def test_equal_regular_trains_are_synchronous_and_independent_ones_are_not():
     assert spike_contrast(poisson(np.random.default_rng(0), [0.02] * 10, 5000.0), 5000.0).synchrony < 0.25
 
 
-def test_spike_contrast_finds_the_jitter():
-    """The best bin grows with the jitter of common events."""
+def test_jitter_makes_common_events_less_synchronous():
     rng, events = np.random.default_rng(0), np.arange(100.0, 20_000.0, 200.0)
-    best = [spike_contrast([np.sort(events + rng.normal(0, s, 100)) for _ in range(30)], 20_000.0).bin for s in (2, 20)]
-    assert 4 < best[0] < 20 < 40 < best[1] < 120
+    found = [
+        spike_contrast([np.sort(events + rng.normal(0, jitter, len(events))) for _ in range(30)], 20_000.0).synchrony
+        for jitter in (0.0, 2.0, 20.0, 60.0)
+    ]
+    assert found[0] > 0.99 and found[1] > 0.97 and 0.6 < found[2] < 0.85 and found[3] < 0.4
 
 
 def test_counts_are_numpys_and_an_edge_belongs_to_its_right():
@@ -104,7 +106,7 @@ def test_poisson_trains_have_fano_factor_one_and_no_correlation():
 
 
 def test_common_spikes_correlate_by_their_share():
-    """Poisson trains that share spikes with probability share^2 of a common train of rate r / share: r share^3 ... / r."""
+    """Each train takes a spike of the common one with probability q = share^2: covariance is rate q^2, variance rate q."""
     rng, share, rate = np.random.default_rng(1), 0.5, 0.04
     trains = poisson(rng, [rate] * 30, 50_000.0, share=share)
     common, own = rate / share, (1 - share) * rate  # 1/ms

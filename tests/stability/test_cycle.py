@@ -85,6 +85,16 @@ def test_following_a_cycle_under_jit(x64):
     assert float(after) == pytest.approx(float(period(-20.0, 10.5)), rel=1e-9)
 
 
+def test_gradient_of_a_multiplier(x64):
+    """How fast the cycle attracts, differentiated through its orbit."""
+
+    def attraction(eta):
+        return jnp.abs(limit_cycle(jnm.ING(eta=eta)).multipliers[1])
+
+    difference = float(attraction(10.0 + 1e-3) - attraction(10.0 - 1e-3)) / 2e-3
+    assert float(jax.grad(attraction)(10.0)) == pytest.approx(difference, rel=1e-5)
+
+
 def test_a_given_start_and_its_shape(x64):
     model = jnm.ING(eta=20.0)
     cycle = limit_cycle(model, model.init(), settle=200.0)

@@ -27,7 +27,6 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
 import jnm
 from jnm import plot
@@ -35,55 +34,21 @@ from jnm import plot
 short = os.environ.get("JNM_SHORT") == "1"
 
 # %% [markdown]
-# **Theory.** At rest $v = -\Delta / 2\pi R$, $s = r$, $z = 0$ with $R = \tau_m r$, and
-#
-# $$\eta = \pi^2 R^2 - \frac{\Delta^2}{4 \pi^2 R^2} - C R :$$
-#
-# every $R$ is the rest of one $\eta$. Automatic differentiation of `model.drift` says whether it is stable.
-
+# **Theory.** `jnm.stability.continuation` follows the fixed point as the drive turns, asks the Jacobian of the model where
+# it loses its stability, and follows the oscillations that are born there.
 
 # %%
-def rest(rate):
-    """The drive eta (dimensionless) that makes a resting rate (1/ms), and the state there."""
-    node = jnm.ING()
-    R, v = node.tau_m * rate, -node.delta / (2 * jnp.pi * node.tau_m * rate)
-    return (jnp.pi * R) ** 2 - v**2 - node.C * R, node.init()._replace(r=rate, v=v, s=rate)
-
-
-def jacobian(rate):
-    """The Jacobian of the drift (1/ms) at the rest with this rate."""
-    eta, state = rest(rate)
-    flat, unravel = ravel_pytree(state)
-
-    def drift(x):
-        return ravel_pytree(jnm.ING(eta=eta).drift(jnp.zeros(()), unravel(x), jnm.Drive()))[0]
-
-    return jax.jacfwd(drift)(flat)
-
-
-def growth(rate):
-    """The leading eigenvalue (1/ms) at the rest with this rate: it grows where the real part is positive."""
-    eigenvalues = np.linalg.eigvals(np.asarray(jax.jit(jacobian)(rate)))
-    return eigenvalues[np.argmax(eigenvalues.real)]
-
-
-def hopf(below, above):
-    """The rate (1/ms) between two others at which the real part of the leading eigenvalue changes sign."""
-    while above - below > 1e-14:
-        middle = (below + above) / 2
-        below, above = (middle, above) if growth(middle).real * growth(below).real > 0 else (below, middle)
-    return (below + above) / 2
-
-
-with jax.enable_x64(True):
-    rates = np.linspace(0.012, 0.32, 400)
-    etas = np.array([float(rest(rate)[0]) for rate in rates])
-    stable = np.array([growth(rate).real < 0 for rate in rates])
-    crossings = [hopf(rates[k], rates[k + 1]) for k in np.flatnonzero(np.diff(stable))]
-    hopfs = [(float(rest(r)[0]), r, abs(growth(r).imag) * 1000 / (2 * np.pi)) for r in crossings]
-
+with jax.enable_x64(True):  # a model made here has its parameters to all digits
+    branch = jnm.stability.continuation(jnm.ING(), lambda m: m.eta, 0.5, 98.0)
+hopfs = [(float(p.value), float(p.state.r), float(p.frequency_hz)) for p in branch.hopf_points]
 for eta, rate, f_hz in hopfs:
     print(f"Hopf point: eta = {eta:.6f}, resting rate {1000 * rate:.4f} spikes/s, born at {f_hz:.2f} Hz")
+
+
+def rest(drives):
+    """The fixed points at some drives, off the branch."""
+    return jax.tree.map(lambda y: jnp.asarray(np.interp(drives, branch.value, np.asarray(y)), float), branch.state)
+
 
 # %% [markdown]
 # **Simulation.** All drives at once, by `jax.vmap`: a quiet start, a long wait, then the extremes of the last 50 ms.
@@ -106,7 +71,7 @@ def late(eta, start):
 
 
 quiet = jax.tree.map(lambda x: jnp.full(drives.shape, x), jnm.ING().init())
-_, resting = jax.vmap(rest)(jnp.asarray(np.interp(drives, etas, rates)))
+resting = rest(drives)
 run = jax.jit(jax.vmap(late))
 settled = 1000 * np.asarray(run(jnp.asarray(drives), quiet))  # spikes/s
 from_rest = 1000 * np.asarray(run(jnp.asarray(drives), resting._replace(r=1.02 * resting.r)))
@@ -117,9 +82,16 @@ from_rest = 1000 * np.asarray(run(jnp.asarray(drives), resting._replace(r=1.02 *
 # %%
 figure, ax = plt.subplot_mosaic("AAA;BCD", figsize=(9, 6.4), height_ratios=[2.6, 1], layout="constrained")
 main = plot.axes(ax["A"])
-unstable = np.ma.masked_where(stable, 1000 * rates)
-main.plot(etas, np.ma.masked_where(~stable, 1000 * rates), color="black", lw=2.4, label="stable rest")
-main.plot(etas, unstable, color="black", lw=1.5, ls=(0, (4, 2)), label="unstable rest")
+resting_rate = 1000 * np.asarray(branch.state.r)
+main.plot(branch.value, np.ma.masked_where(~branch.stable, resting_rate), color="black", lw=2.4, label="stable rest")
+main.plot(
+    branch.value, np.ma.masked_where(branch.stable, resting_rate), color="black", lw=1.5, ls=(0, (4, 2)),
+    label="unstable rest",
+)  # fmt: skip
+for cycles in branch.cycles:
+    orbits = 1000 * np.asarray(cycles.orbits.r)
+    main.plot(cycles.value, orbits.max(axis=1), color=plot.BLUE, lw=1, label="oscillation, continued")
+    main.plot(cycles.value, orbits.min(axis=1), color=plot.BLUE, lw=1)
 main.fill_between(drives, settled.min(axis=1), settled.max(axis=1), color=plot.BLUE, alpha=0.10, lw=0)
 main.plot(drives, settled.max(axis=1), "o", color=plot.BLUE, ms=3.2, label="simulated: highest and lowest rate")
 main.plot(drives, settled.min(axis=1), "o", color=plot.BLUE, ms=3.2)
@@ -134,7 +106,7 @@ main.legend(frameon=False, loc="upper right")
 main.set_title("One inhibitory population: rest, gamma, rest", loc="left", fontweight="bold")
 
 for name, eta in zip("BCD", (3.0, 20.0, 95.0), strict=True):
-    _, at_rest = rest(jnp.asarray(np.interp(eta, etas, rates)))
+    at_rest = rest(eta)
     pushed = at_rest._replace(r=1.5 * at_rest.r)
     trace = jnm.simulate(jnm.ING(eta=eta), 100.0, dt=0.01, y0=pushed, save_every=0.05, save=lambda t, y: y.r)
     panel = plot.axes(ax[name])
@@ -153,8 +125,7 @@ figure
 amplitude, other = np.ptp(settled, axis=1), np.ptp(from_rest, axis=1)
 inside = (drives > hopfs[0][0]) & (drives < hopfs[1][0])
 near = np.min(np.abs(drives[:, None] - np.array([eta for eta, _, _ in hopfs])), axis=1) < 3.0
-with jax.enable_x64(True):
-    slowest = min(abs(growth(rate).real) for rate in np.interp(drives[near], etas, rates))
+slowest = np.interp(drives[near], branch.value, np.abs(branch.eigenvalues.real.max(axis=1))).min()
 print(f"Away from the Hopf points (more than 3 off), {wait / 1000:g} s after the start:")
 print(f"  outside them, the largest swing left is {amplitude[~inside & ~near].max():.2g} spikes/s;")
 print(f"  between them, the smallest swing is {amplitude[inside & ~near].min():.3g} spikes/s;")

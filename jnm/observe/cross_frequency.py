@@ -25,7 +25,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jnm.observe.analytic import envelope, phase
-from jnm.observe.checks import Band, as_samples, check_alike
+from jnm.observe.checks import Band, as_samples, check_alike, check_varies
 
 
 def modulation_index(
@@ -45,7 +45,8 @@ def modulation_index(
     - `amplitudes`: an envelope, not negative; as `phases` in shape.
     - `bins`: of the phase, equally wide, the first from -pi; 18 as in the paper.
 
-    Raises `ValueError` for shapes that differ, negative amplitudes, or a bin that no phase falls into (NaN under `jit`).
+    Raises `ValueError` for shapes that differ, negative amplitudes, phases that are not finite, or a bin that no phase
+    falls into (under `jit` that is NaN).
     """
     phases, amplitudes = _pair("modulation_index", phases, amplitudes, bins)
     return _modulation_index(phases, amplitudes, bins)
@@ -127,7 +128,8 @@ def modulation_test(
     - `surrogates`: how many; p resolves 1 / (1 + surrogates).
     - `least_shift`: the smallest shift either way, as a share of the record; above the memory of the slow rhythm.
 
-    Raises `ValueError` as `modulation_index`, for fewer than two surrogates, and for a record too short to be shifted.
+    Raises `ValueError` as `modulation_index`, for amplitudes that are constant, fewer than two surrogates, or a record
+    too short to be shifted.
     """
     phases, amplitudes = _pair("modulation_test", phases, amplitudes, bins)
     samples = phases.shape[0]
@@ -139,6 +141,7 @@ def modulation_test(
             f"modulation_test: shifts of at least {least_shift:g} of a record of {samples} samples either way leave "
             "none; wanted 0 <= least_shift < 0.5."
         )
+    check_varies("modulation_test", amplitudes)
     shifts = jax.random.randint(key, (surrogates,), least, samples - least + 1)
     null = jax.lax.map(lambda s: _modulation_index(phases, jnp.roll(amplitudes, s, axis=0), bins), shifts)
     index = _modulation_index(phases, amplitudes, bins)
@@ -155,19 +158,20 @@ def _pair(who: str, phases: Array, amplitudes: Array, bins: int) -> tuple[Array,
     if not isinstance(amplitudes, Tracer) and not np.all(np.asarray(amplitudes) >= 0):
         raise ValueError(f"{who}: amplitudes that are negative or NaN; wanted an envelope.")
     if not isinstance(phases, Tracer):
-        empty = int(np.sum(np.asarray(_times(phases.reshape(len(phases), -1), bins)) == 0))
-        if empty:
-            raise ValueError(f"{who}: {empty} of the {bins} bins hold no phase; record longer, or take fewer bins.")
+        _check_phases(who, np.asarray(phases).reshape(len(phases), -1), bins)
     return phases, amplitudes
 
 
-def _bin(phases: Array, bins: int) -> Array:
+def _check_phases(who: str, phases: np.ndarray, bins: int) -> None:
+    if not np.all(np.isfinite(phases)):
+        raise ValueError(f"{who}: phases that are NaN or infinite; wanted radians.")
+    empty = max(bins - len(np.unique(series)) for series in np.asarray(_bin(phases, bins)).T)
+    if empty:
+        raise ValueError(f"{who}: {empty} of the {bins} bins hold no phase; record longer, or take fewer bins.")
+
+
+def _bin(phases: Array | np.ndarray, bins: int) -> Array:
     return jnp.floor((phases / (2 * jnp.pi) + 0.5) * bins).astype(int) % bins
-
-
-def _times(phases: Float[Array, "time series"], bins: int) -> Array:
-    """How often each series' phase lies in each bin."""
-    return jax.vmap(lambda b: jnp.bincount(b, length=bins), in_axes=1)(_bin(phases, bins))
 
 
 @partial(jax.jit, static_argnames="bins")

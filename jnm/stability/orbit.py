@@ -40,18 +40,14 @@ class Mesh(NamedTuple):
 def advance(model: AbstractModel, x: Float[Array, " n"], h: Float[Array, ""]) -> tuple[Array, Array]:
     """One step of length h ms, and its embedded error."""
 
-    # Sums, not products of matrices: those JAX would round to float32 when it transposes them in a float32 session.
-    def weighted(weights, slopes):
-        return jnp.sum(weights[:, None] * slopes, axis=0)
-
     def stage(slopes, row):
         number, weights = row
-        return slopes.at[number].set(slope(model, x + h * weighted(weights, slopes))), None
+        return slopes.at[number].set(slope(model, x + h * (weights @ slopes))), None
 
-    # A loop over the stages, not thirteen copies of the drift: it compiles five times faster.
+    # A loop over the stages rather than thirteen copies of the drift: less to compile.
     number, weights = np.arange(len(_LOWER)), jnp.asarray(_LOWER, x.dtype)
     slopes, _ = jax.lax.scan(stage, jnp.zeros((len(_LOWER), x.size), x.dtype), (number, weights))
-    return x + h * weighted(_TABLEAU.b_sol[:-1], slopes), h * weighted(_TABLEAU.b_error[:-1], slopes)
+    return x + h * (_TABLEAU.b_sol[:-1] @ slopes), h * (_TABLEAU.b_error[:-1] @ slopes)
 
 
 def arc(model: AbstractModel, x: Float[Array, " n"], steps: Float[Array, " step"]) -> Float[Array, " n"]:

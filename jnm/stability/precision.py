@@ -28,6 +28,8 @@ def in_double(
     """Run a function of a model in float64, its model cast, wherever it is called from.
 
     Works under `jax.grad`, `jax.jit` and `jax.vmap`; derivatives come back in the precision of what they are taken in.
+    Second derivatives, and those of eigenvalues and orbits, must be taken under `jax.enable_x64(True)`: JAX would else
+    round their way back to float32, and warn.
     """
 
     @functools.wraps(function)

@@ -153,6 +153,8 @@ def test_gradient_with_respect_to_the_amplitude(check_gradient):
         ({"amplitudes": np.ones(300)}, "shapes differ"),
         ({"amplitudes": -np.ones(400)}, "negative"),
         ({"phases": np.zeros(400)}, "17 of the 18 bins hold no phase"),
+        ({"phases": np.full(400, np.nan)}, "phases that are NaN"),
+        ({}, "constant in time"),
         ({"bins": 1}, "bins = 1"),
         ({"surrogates": 1}, "surrogates = 1"),
         ({"least_shift": 0.5}, "least_shift < 0.5"),

@@ -24,7 +24,6 @@
 
 # %%
 import os
-import warnings
 
 import jax
 import jax.numpy as jnp
@@ -75,22 +74,21 @@ figure, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
 f_hz = np.linspace(0.5, 250.0, 500)
 for C, colour in zip((0.0, 10.0, 20.0), (plot.GREEN, plot.BLUE, plot.ORANGE), strict=True):
     model = jnm.Pyramidal(C=C)
-    H = transfer_function(model, f_hz, output=lambda t, y: 1000 * y.r)
-    plot.axes(ax).plot(f_hz, H.gain, color=colour, label=f"C = {C:g}")
-    (peak,) = resonances(model, 1.0, 250.0, output=lambda t, y: 1000 * y.r)
+    plot.axes(ax).plot(f_hz, transfer_function(model, f_hz).gain, color=colour, label=f"C = {C:g}")
+    (peak,) = resonances(model, 20.0, 250.0)
     ax.plot(float(peak.frequency_hz), float(peak.gain), "o", color=colour)
     static = jnm.NMM1.of(model)
-    low = transfer_function(static, f_hz, output=lambda t, y, m=static: 1000 * m.rate(y))
-    ax.plot(f_hz, low.gain, color=colour, ls=":")
-ax.set(xlabel="frequency of the field (Hz)", ylabel="spikes/s per unit of current", yscale="log", ylim=(0.03, None))
+    ax.plot(f_hz, transfer_function(static, f_hz).gain, color=colour, ls=":")
+    print(
+        f"C = {C:g}: {float(peak.frequency_hz):.1f} Hz in the exact model; in the classical,",
+        resonances(static, 1, 250),
+    )
+ax.set(xlabel="frequency of the field (Hz)", ylabel="synaptic activity (1/ms)\nper unit of current", yscale="log")
 ax.legend(frameon=False, title="solid: exact, dotted: classical")
 plt.close(figure)
 figure
 
 # %% [markdown]
-# The rate of the classical model in this picture is the answer through its synapse alone; the direct answer of the
-# transfer function to the field comes on top and has no frequency at all.
-#
 # ## The map
 #
 # For every ratio of time constants and every weight at $\eta = 10$: how far are the synaptic activities of the two
@@ -105,8 +103,8 @@ weights = np.linspace(-40.0, 20.0, 7 if short else 16)
 waves = np.geomspace(0.02, 20.0, 120)  # frequencies, in units of 1 / (2 pi tau_m)
 
 
-def pair(ratio, C):
-    """Both models of one population, float64 numbers in."""
+def pair(ratio, C, eta=eta):
+    """Both models of one population."""
     values = dict(tau_m=tau_m, tau_s=ratio * tau_m, delta=1.0, eta=eta, C=C, order=2)
     return jnm.NMM2(**values), jnm.NMM1(**values)
 
@@ -132,13 +130,12 @@ def answers(ratio, C):
 @jax.vmap
 def step(ratio, C, r):
     """Largest relative distance between the two after a step of the current, from rest at the rate r."""
-    exact, classical = pair(ratio, C)
+    exact, classical = pair(ratio, C, eta + push)
     v = -1.0 / (2 * jnp.pi * tau_m * r)
     zero = jnp.zeros_like(r)
     starts = (exact.init()._replace(r=r, v=v, s=r, z=zero), classical.init()._replace(s=r, z=zero))
-    dt, stimulus = 0.05, jnm.Constant(current=push)
     runs = [
-        jnm.simulate(m, 600.0, dt, y0=y, save=synapse, save_every=0.5, stimulus=stimulus).ys
+        jnm.simulate(m, 600.0, dt=0.05, y0=y, save=synapse, save_every=0.5).ys
         for m, y in zip((exact, classical), starts, strict=True)
     ]
     return jnp.max(jnp.abs(runs[0] - runs[1])) / jnp.max(jnp.abs(runs[1] - r))
@@ -169,8 +166,10 @@ figure
 # %%
 real = (ratios >= 0.2) & (ratios <= 2.0)
 slow = ratios >= 9.0
-print(f"Relative error of the classical model, at rest in the exact one, medians over all weights:")
+print("Relative error of the classical model, where the exact one rests, medians over all weights:")
 for name, values in (("step", transient), ("weak sines", linear)):
     steady = np.where(np.isnan(linear), np.nan, values)
-    print(f"  {name}: {np.nanmedian(steady[:, real]):.2f} at real synapses, {np.nanmedian(steady[:, slow]):.3f} at slow ones")
+    print(
+        f"  {name}: {np.nanmedian(steady[:, real]):.2f} at real synapses, {np.nanmedian(steady[:, slow]):.3f} at slow ones"
+    )
 print(f"Share of the map at real synapses in which the exact model oscillates: {np.isnan(linear[:, real]).mean():.0%}")

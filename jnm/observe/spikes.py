@@ -96,7 +96,7 @@ class Average(NamedTuple):
     mean: float
     standard_error: float
     """By leaving out one of (at most) 20 stretches of time after the other (jackknife): neurons share input and pairs
-    share neurons, so that their scatter would say too little."""
+    share neurons, so that their scatter would say too little. Infinite if all hangs on one stretch."""
 
 
 def fano_factor(trains: Sequence[ArrayLike], t1: float, window: float, *, t0: float = 0.0) -> Average:
@@ -110,7 +110,7 @@ def fano_factor(trains: Sequence[ArrayLike], t1: float, window: float, *, t0: fl
 
     def mean(counts):
         counts = counts[:, counts.any(axis=0)]
-        return np.mean(counts.var(axis=0, ddof=1) / counts.mean(axis=0))
+        return np.mean(counts.var(axis=0, ddof=1) / counts.mean(axis=0)) if counts.size else np.nan
 
     counts = spike_counts(trains, t1, window, t0=t0)
     if not counts.any():
@@ -131,6 +131,8 @@ def count_correlation(trains: Sequence[ArrayLike], t1: float, window: float, *, 
     def mean(counts):
         counts = counts[:, np.ptp(counts, axis=0) > 0]
         n = counts.shape[1]
+        if n < 2:
+            return np.nan
         return (np.var(np.sum((counts - counts.mean(axis=0)) / counts.std(axis=0), axis=1)) - n) / (n * (n - 1))
 
     counts = spike_counts(trains, t1, window, t0=t0)
@@ -141,9 +143,11 @@ def count_correlation(trains: Sequence[ArrayLike], t1: float, window: float, *, 
 
 
 def _jackknife(statistic: Callable[[np.ndarray], float], counts: Int[np.ndarray, "window neuron"]) -> Average:
+    """The statistic and its standard error; it gives NaN for counts that it cannot average."""
     blocks = np.array_split(np.arange(len(counts)), min(20, len(counts)))
     without = np.array([statistic(np.delete(counts, block, axis=0)) for block in blocks])
-    return Average(float(statistic(counts)), float(np.sqrt((len(blocks) - 1) * np.var(without))))
+    error = np.inf if np.isnan(without).any() else np.sqrt((len(blocks) - 1) * np.var(without))
+    return Average(float(statistic(counts)), float(error))
 
 
 def _check(who: str, trains: Sequence[ArrayLike], t0: float, t1: float) -> list[np.ndarray]:

@@ -232,7 +232,11 @@ def test_the_real_recording(arguments, tmp_path, capsys):
     more = ["--condition", "Right Auditory", "--parcels", str(arguments[1]), "--out", str(tmp_path), "--short"]
     assert cli.main(["fit", *arguments[0], *more]) == 0
     said = capsys.readouterr().out
-    assert "NOT predict" in said and "must not be interpreted" in said and "Jansen-Rit" in said
+    assert (
+        ("NOT predict" in said or "next to nothing" in said)
+        and "must not be interpreted" in said
+        and "Jansen-Rit" in said
+    )
     assert (tmp_path / "evoked-fit.png").stat().st_size > 50_000
     with xarray.open_dataset(tmp_path / "evoked-fit.nc", engine="h5netcdf") as saved:
         assert saved.measured.sizes["channel"] == 305 and saved.moment.sizes == {"time": 120, "region": 90}

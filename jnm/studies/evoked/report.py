@@ -15,6 +15,9 @@ from jnm.meg.recording import EvokedData
 from jnm.studies.evoked.model import StruckNetwork
 from jnm.studies.evoked.scores import Contrast, Held, Score
 
+LITTLE = 0.02
+"""Shares below this are next to nothing, however sure (chosen)."""
+
 
 @dataclasses.dataclass(frozen=True)
 class EvokedFit:
@@ -174,7 +177,8 @@ def _on_the_network(result: EvokedFit) -> list[str]:
     assert later is not None
     lines = []
     if later.share > 2 * later.error:
-        lines.append(f"Later time: the network predicts {later.share:.3f} of what it did not see.")
+        little = "next to nothing of it, " if later.share < LITTLE else ""
+        lines.append(f"Later time: the network predicts {little}{later.share:.3f} +- {later.error:.3f}.")
     else:
         lines.append(f"Later time: the network does NOT predict it ({later.share:.3f} +- {later.error:.3f}).")
     if ours.unseen.share > 2 * ours.unseen.error:

@@ -44,6 +44,7 @@ from jnm.models import (
     JansenRit as JansenRit,
     PINGSecondOrder as PINGSecondOrder,
     Pyramidal as Pyramidal,
+    shot_noise_psd as shot_noise_psd,
 )
 from jnm.network import (
     Connectome as Connectome,

@@ -18,3 +18,4 @@ from jnm.models.nmm2 import (
     PINGSecondOrder as PINGSecondOrder,
     Pyramidal as Pyramidal,
 )
+from jnm.models.shot_noise import shot_noise_psd as shot_noise_psd

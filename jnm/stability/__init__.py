@@ -20,3 +20,4 @@ from jnm.stability.linear_response import (
     resonances as resonances,
     transfer_function as transfer_function,
 )
+from jnm.stability.shot_noise import closed_loop_psd as closed_loop_psd

@@ -22,6 +22,7 @@ Vector = Float[np.ndarray, " n"]
 
 _SHORTEST, _LONGEST = 1e-7, 0.04  # step, in units of the scaled box
 _STEPS, _DONE = 12, 1e-10  # of Newton's method, in units of the scaled box: squared, the rest is below rounding
+_SAME = 1e-3  # distance in which two curves are one: straight pieces lie this close to the curve they stand for
 _BEND = 10.0  # degrees between tangents beyond which a step is thought too long
 
 
@@ -69,6 +70,14 @@ def between(residual: Residual, origin: Point, point: Point, share: float, scale
     chord = chord / np.linalg.norm(chord)
     found = correct(residual, point.args, origin.z + share * (point.z - origin.z), chord, scale)
     return None if found is None else towards(found, chord)
+
+
+def passes(points: Float[np.ndarray, "point n"], z: Vector, scale: Vector) -> bool:
+    """Whether a curve, straight between its points, goes through z."""
+    a, chord = points[:-1] / scale, np.diff(points, axis=0) / scale
+    z = z / scale
+    along = np.clip(np.sum((z - a) * chord, axis=1) / np.sum(chord**2, axis=1), 0, 1)
+    return bool(np.min(np.linalg.norm(z - a - along[:, None] * chord, axis=1), initial=np.inf) < _SAME)
 
 
 @dataclasses.dataclass

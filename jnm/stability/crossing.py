@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from jnm._model import AbstractModel
 from jnm.stability.dial import Dial
-from jnm.stability.field import jacobian, shaped, slope
+from jnm.stability.field import shaped, slope
 from jnm.stability.precision import in_double
 from jnm.stability.root import attach, nearest
 
@@ -64,9 +64,9 @@ def hopf_residual(args: Any, z: Float[Array, " unknown"]) -> Float[Array, " unkn
     model, dial, (c_real, c_imag) = args
     n = (z.size - 2) // 3
     x, a, b, w, p = z[:n], z[n : 2 * n], z[2 * n : 3 * n], z[-2], z[-1]
-    J = jacobian(dial(model, p), x)
+    drift, Ja, Jb = _along(dial(model, p), x, a, b)
     norm = jnp.stack([c_real @ a + c_imag @ b - 1, c_real @ b - c_imag @ a])
-    return jnp.concatenate([slope(dial(model, p), x), J @ a + w * b, J @ b - w * a, norm])
+    return jnp.concatenate([drift, Ja + w * b, Jb - w * a, norm])
 
 
 def fold_residual(args: Any, z: Float[Array, " unknown"]) -> Float[Array, " unknown"]:
@@ -74,8 +74,13 @@ def fold_residual(args: Any, z: Float[Array, " unknown"]) -> Float[Array, " unkn
     model, dial, c = args
     n = (z.size - 1) // 2
     x, a, p = z[:n], z[n : 2 * n], z[-1]
-    moved = dial(model, p)
-    return jnp.concatenate([slope(moved, x), jacobian(moved, x) @ a, (c @ a - 1)[None]])
+    return jnp.concatenate([*_along(dial(model, p), x, a), (c @ a - 1)[None]])
+
+
+def _along(model: AbstractModel, x: Float[Array, " n"], *directions: Float[Array, " n"]) -> tuple[Array, ...]:
+    """The drift, and its derivatives along directions: products with a Jacobian that is never built."""
+    drift, push = jax.linearize(lambda x: slope(model, x), x)
+    return drift, *map(push, directions)
 
 
 def hopf_guess(J: Float[np.ndarray, "n n"], z: Float[np.ndarray, " n+1"]) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Complex, Float
 
 from jnm._model import AbstractModel
 from jnm._selection import Where
-from jnm.stability.arclength import Point, Walk, between
+from jnm.stability.arclength import Point, Walk, between, passes
 from jnm.stability.crossing import (
     Fold,
     HopfPoint,
@@ -27,6 +27,8 @@ from jnm.stability.field import flat, slope
 from jnm.stability.fixed_point import FixedPoints, fixed_points
 from jnm.stability.precision import concrete, in_double
 from jnm.stability.root import linearise, newton
+
+_CUTS = 12  # halvings of a step in search of one crossing at a time
 
 
 class Found(list):
@@ -117,7 +119,7 @@ def _search(model, where, low, high, starts, task) -> tuple[Any, Dial, list[Path
     scale = scale_of(begins, low, high)
     paths: list[Path] = []
     for begin in begins:
-        if not any(_passes(path, begin, scale) for path in paths):
+        if not any(passes(path.z, begin, scale) for path in paths):
             paths.append(equilibria(fixed, knob, begin, scale, (low, high)))
     return fixed, knob, paths
 
@@ -157,35 +159,41 @@ def _jacobian(model: AbstractModel, knob: Dial, z: Float[np.ndarray, " n+1"]) ->
     return np.asarray(linearise(equilibrium, (model, knob), z)[1])[:, :-1]
 
 
-def _passes(path: Path, z: Float[np.ndarray, " n+1"], scale: Float[np.ndarray, " n+1"]) -> bool:
-    """Whether a branch goes through a point: both its points next to that value of the parameter, and interpolation."""
-    a, b = path.z[:-1], path.z[1:]
-    chord = (b - a) / scale
-    along = np.clip(np.sum((z - a) / scale * chord, axis=1) / np.sum(chord**2, axis=1), 0, 1)
-    gap = np.linalg.norm((z - a) / scale - along[:, None] * chord, axis=1)
-    return bool(np.min(gap, initial=np.inf) < 1e-3)
-
-
 def hopf_guesses(model: AbstractModel, knob: Dial, path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Refined unknowns of every Hopf point on a branch."""
-    for k in range(len(path.points) - 1):
-        if _crossed(path.eigenvalues[k], path.eigenvalues[k + 1]):
-            z = _bisected(model, knob, path, k)
-            guess, reference = hopf_guess(_jacobian(model, knob, z), z)
-            root = newton(hopf_residual, (model, knob, reference), guess)
-            if root is not None and _near(root, path, k) and root[-2] > 1e-6:
-                yield root, reference
+    for a, b in _pieces(model, knob, path):
+        z = _bisected(model, knob, a, b, path.scale)
+        guess, reference = hopf_guess(_jacobian(model, knob, z), z)
+        root = newton(hopf_residual, (model, knob, reference), guess)
+        if root is not None and _near(root, a, b, path.scale) and root[-2] > 1e-6:
+            yield root, reference
+
+
+def _pieces(model: AbstractModel, knob: Dial, path: Path) -> Iterator[tuple[Point, Point]]:
+    """The pieces of a branch on which a pair of eigenvalues crosses; cut until no two pairs cross on the same."""
+    ends = list(zip(path.points, path.eigenvalues, strict=True))
+    stack = [(a, b, 0) for a, b in itertools.pairwise(ends)][::-1]
+    while stack:
+        (a, before), (b, after), cuts = stack.pop()
+        if not _crossed(before, after):
+            continue
+        middle = between(equilibrium, a, b, 0.5, path.scale) if abs(_growing(before) - _growing(after)) > 2 else None
+        if middle is None or cuts == _CUTS:
+            yield a, b
+        else:
+            cut = (middle, np.linalg.eigvals(_jacobian(model, knob, middle.z)))
+            stack += [(cut, (b, after), cuts + 1), ((a, before), cut, cuts + 1)]
 
 
 def fold_guesses(model: AbstractModel, knob: Dial, path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Refined unknowns of every fold on a branch: where its parameter turns back."""
-    for k, (a, b) in enumerate(itertools.pairwise(path.points)):
+    for a, b in itertools.pairwise(path.points):
         if a.tangent[-1] * b.tangent[-1] < 0:
             share = a.tangent[-1] / (a.tangent[-1] - b.tangent[-1])
             z = a.z + share * (b.z - a.z)
             guess, reference = fold_guess(_jacobian(model, knob, z), z)
             root = newton(fold_residual, (model, knob, reference), guess)
-            if root is not None and _near(root, path, k):
+            if root is not None and _near(root, a, b, path.scale):
                 yield root, reference
 
 
@@ -195,8 +203,11 @@ def _crossed(before: Complex[np.ndarray, " n"], after: Complex[np.ndarray, " n"]
     Then the number of growing modes changes by two, and prod_{i<j} (l_i + l_j) changes sign. The product alone also
     changes at a saddle with l and -l, which refining sorts out; the number alone misses a fold in between.
     """
-    growing = [int(np.sum(np.real(values) > 0)) for values in (before, after)]
-    return abs(growing[0] - growing[1]) > 1 or _sign(before) != _sign(after)
+    return abs(_growing(before) - _growing(after)) > 1 or _sign(before) != _sign(after)
+
+
+def _growing(values: Complex[np.ndarray, " n"]) -> int:
+    return int(np.sum(np.real(values) > 0))
 
 
 def _sign(values: Complex[np.ndarray, " n"]) -> bool:
@@ -205,27 +216,28 @@ def _sign(values: Complex[np.ndarray, " n"]) -> bool:
     return bool(np.sum(real < 0) % 2)
 
 
-def _bisected(model: AbstractModel, knob: Dial, path: Path, k: int) -> Float[np.ndarray, " n+1"]:
-    """The point between the k-th and the next one at which a pair has crossed, to a thousandth of the way."""
-    a, b, low, high = path.points[k], path.points[k + 1], 0.0, 1.0
-    z = b.z
+def _bisected(
+    model: AbstractModel, knob: Dial, a: Point, b: Point, scale: Float[np.ndarray, " n+1"]
+) -> Float[np.ndarray, " n+1"]:
+    """The point between two at which a pair has crossed, to a thousandth of the way."""
+    low, high, z = 0.0, 1.0, b.z
+    before = np.linalg.eigvals(_jacobian(model, knob, a.z))
     for _ in range(10):
         middle = (low + high) / 2
-        point = between(equilibrium, a, b, middle, path.scale)
+        point = between(equilibrium, a, b, middle, scale)
         if point is None:
             break
         z = point.z
-        crossed = _crossed(path.eigenvalues[k], np.linalg.eigvals(_jacobian(model, knob, z)))
+        crossed = _crossed(before, np.linalg.eigvals(_jacobian(model, knob, z)))
         low, high = (low, middle) if crossed else (middle, high)
     return z
 
 
-def _near(root: Float[np.ndarray, " unknown"], path: Path, k: int) -> bool:
+def _near(root: Float[np.ndarray, " unknown"], a: Point, b: Point, scale: Float[np.ndarray, " n+1"]) -> bool:
     """Whether a refined point lies on the piece of the branch that it was sought on, or about."""
-    a, b = path.points[k].z, path.points[k + 1].z
-    z = np.append(root[: a.size - 1], root[-1])
-    reach = 2 * np.linalg.norm((b - a) / path.scale)
-    return bool(max(np.linalg.norm((z - end) / path.scale) for end in (a, b)) < reach)
+    z = np.append(root[: a.z.size - 1], root[-1])
+    reach = 2 * np.linalg.norm((b.z - a.z) / scale)
+    return bool(max(np.linalg.norm((z - end.z) / scale) for end in (a, b)) < reach)
 
 
 def _once(found: list[tuple[np.ndarray, np.ndarray]]) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -107,7 +107,8 @@ def fixed_points(model: AbstractModel, *, starts: int = 64, box: tuple[State, St
     **Arguments**
 
     - `model`: any model or network without delays and without a step of its own.
-    - `starts`: number of states from which to search, unless the model is a single population.
+    - `starts`: number of states from which to search, unless the model is a single population. Networks of many regions
+      want fewer: each costs some fifty solutions of a linear system of their size.
     - `box`: (lowest, highest) state within which to search uniformly; by default around the model's own scale.
 
     **Returns** `FixedPoints`. States and eigenvalues are differentiable in the model's parameters.
@@ -126,7 +127,7 @@ def fixed_points(model: AbstractModel, *, starts: int = 64, box: tuple[State, St
         polished = [newton(slope, fixed, _of_rate(fixed, like, rate, shape)) for rate in rates]
         roots = [x for x in polished if x is not None]
     points = tuple(_attached(model, jnp.asarray(x)) for x in sorted(roots, key=lambda x: tuple(np.round(x, 9))))
-    return FixedPoints(points, starts=begun, complete=rates is not None)
+    return FixedPoints(points, starts=begun, complete=rates is not None and len(points) == len(rates))
 
 
 @eqx.filter_jit
@@ -149,7 +150,7 @@ def _of_rate(model: Any, like: State, rate: float, shape: tuple[int, ...]) -> Fl
 
 
 def _search(model: AbstractModel, count: int, box: tuple[State, State] | None) -> list[Float[np.ndarray, " n"]]:
-    """Deflated Newton's method from every start, again as long as a round finds something new."""
+    """Newton's method from every start, by itself and with what is known divided out; the admissible ones."""
     if count < 1:
         raise ValueError(f"fixed_points: starts = {count}; search from at least one state.")
     init = np.asarray(flat(model.init()))
@@ -161,10 +162,14 @@ def _search(model: AbstractModel, count: int, box: tuple[State, State] | None) -
     for begin in cloud:  # first what each start reaches by itself
         x = _reached(model, begin, [], size)
         known += [] if x is None or _among(known, x, size) else [x]
-    for begin in cloud:  # then what is left when all that is known is divided out
-        while len(known) < _MOST and (x := _reached(model, begin, known, size)) is not None:
-            known.append(x)
-    admissible = [x for x in known if _admissible(model, jnp.asarray(x))]
+    fresh = known
+    while len(known) < _MOST and any(_admissible(model, x) for x in fresh):  # then with all that is known divided out
+        fresh = []
+        for begin in cloud:
+            x = _reached(model, begin, known + fresh, size)
+            fresh += [] if x is None else [x]
+        known = known + fresh
+    admissible = [x for x in known if _admissible(model, x)]
     if not admissible:
         raise RuntimeError(
             f"fixed_points: Newton's method found no state of rest from {count} starts. Give more starts, or "
@@ -182,7 +187,7 @@ def _in_box(model: AbstractModel, box: tuple[State, State], count: int) -> Float
     return low + (high - low) * np.random.default_rng(0).uniform(size=(count, low.size))
 
 
-def _admissible(model: AbstractModel, x: Float[Array, " n"]) -> bool:
+def _admissible(model: AbstractModel, x: Float[np.ndarray, " n"]) -> bool:
     """Rates of QIF neurons cannot be negative; the equations have such roots, the neurons do not."""
     y = shaped(model, jnp.asarray(x))
     return bool(np.all(np.asarray(y.r) > 0)) if isinstance(y, NMM2State) else True

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from jnm._model import AbstractModel
 from jnm._selection import Where
 from jnm.stability import plots
-from jnm.stability.arclength import Point, Walk, correct, towards
+from jnm.stability.arclength import Point, Walk, correct, passes, towards
 from jnm.stability.crossing import HopfPoint, hopf_residual
 from jnm.stability.dial import Dial, dial
 from jnm.stability.equilibria import Found, hopf_points
@@ -76,10 +76,11 @@ def hopf_curves(
     knobs = (dial(fixed, where, low, high, "hopf_curves"), dial(fixed, other, other_low, other_high, "hopf_curves"))
     begins = hopf_points(fixed, where, low, high, starts=starts)
     ranges = ((float(low), float(high)), (float(other_low), float(other_high)))
+    size, at = np.ptp(ranges, axis=1), _value(fixed, knobs[1])
     curves: list[HopfCurve] = []
     for begin in begins:
-        at = _value(fixed, knobs[1])
-        if not any(_passes(curve, float(begin.value), at, ranges) for curve in curves):
+        point = np.array([float(begin.value), at])
+        if not any(passes(np.stack([c.value, c.other], axis=1), point, size) for c in curves):
             curves.append(_curve(fixed, knobs, begin, at, ranges))
     return Found(curves, begins.searched)
 
@@ -134,13 +135,3 @@ def _value(model: AbstractModel, knob: Dial) -> float:
     if np.ptp(values) > 0:
         raise ValueError(f"hopf_curves: {knob.name} has the values {values}; the curves start where they are equal.")
     return float(values[0])
-
-
-def _passes(curve: HopfCurve, value: float, other: float, ranges: Any) -> bool:
-    """Whether a curve goes through a point of the plane."""
-    size = np.array([b - a for a, b in ranges])
-    points = np.stack([curve.value, curve.other], axis=1) / size
-    a, b, z = points[:-1], points[1:], np.array([value, other]) / size
-    chord = b - a
-    along = np.clip(np.sum((z - a) * chord, axis=1) / np.sum(chord**2, axis=1), 0, 1)
-    return bool(np.min(np.linalg.norm(z - a - along[:, None] * chord, axis=1), initial=np.inf) < 1e-3)

@@ -115,8 +115,8 @@ def transfer_function(
     Differentiable in the model's parameters, and under jit with a `state`. Raises `ValueError` if frequencies are
     negative, if the output cannot be computed, and if it is not clear at which fixed point to look.
     """
-    f_hz = _frequencies(f_hz, "transfer_function", zero=True)
-    system, shape = linearised(model, _rest(model, state, "transfer_function").state, input, output)
+    f_hz = checked_frequencies(f_hz, "transfer_function", zero=True)
+    system, shape = linearised(model, resting_point(model, state, "transfer_function").state, input, output)
     real, imaginary = _answers(system, f_hz)
     return TransferFunction(f_hz, real.reshape(-1, *shape), imaginary.reshape(-1, *shape))
 
@@ -136,9 +136,9 @@ def linear_spectrum(
     Raises `ValueError` for a model without noise, for frequencies that are not above zero, and if the fixed point is
     unstable or it is not clear which one is meant.
     """
-    f_hz = _frequencies(f_hz, "linear_spectrum", zero=False)
-    point = _rest(model, state, "linear_spectrum")
-    _check_stable(point)
+    f_hz = checked_frequencies(f_hz, "linear_spectrum", zero=False)
+    point = resting_point(model, state, "linear_spectrum")
+    check_stable(point, "linear_spectrum")
     amplitudes = _noise(model, point.state)
     system, shape = linearised(model, point.state, "current", output)
     return LinearSpectrum(f_hz, _spectra(system, amplitudes, f_hz).reshape(-1, *shape))
@@ -165,7 +165,7 @@ def resonances(
     """
     if not (0 <= low < high < np.inf):
         raise ValueError(f"resonances: the range is ({low}, {high}) Hz; wanted 0 <= low < high.")
-    system, shape = linearised(model, _rest(model, state, "resonances").state, input, output)
+    system, shape = linearised(model, resting_point(model, state, "resonances").state, input, output)
     if system.c.shape[0] != 1:
         raise ValueError(f"resonances: the output has shape {shape}; take one number of it, output=lambda t, y: ...")
     fixed = concrete(system, "resonances")
@@ -198,7 +198,7 @@ def linearised(model: AbstractModel, state: State, input: Input, output: Output)
 _DRIVES = {"current": lambda u: Drive(current=u), "synaptic": lambda u: Drive(synaptic=u)}
 
 
-def _rotated(A: Float[Array, "n n"], f_hz: Array, right: Float[Array, "n k"]) -> tuple[Array, Array]:
+def rotated(A: Float[Array, "n n"], f_hz: Array, right: Float[Array, "n k"]) -> tuple[Array, Array]:
     """(i w - A)^-1 times real columns, real and imaginary part: solved in real numbers, twice as many.
 
     Derivatives of complex numbers would come out in mixed precision in a float32 session.
@@ -214,7 +214,7 @@ def _answers(system: System, f_hz: Float[Array, " frequency"]) -> tuple[Array, A
     """H, real and imaginary part, [frequency, out]."""
 
     def answer(f):
-        real, imaginary = _rotated(system.A, f, system.b[:, None])
+        real, imaginary = rotated(system.A, f, system.b[:, None])
         return jnp.sum(system.c * real.T, axis=1) + system.d, jnp.sum(system.c * imaginary.T, axis=1)
 
     return jax.vmap(answer)(f_hz)
@@ -223,7 +223,7 @@ def _answers(system: System, f_hz: Float[Array, " frequency"]) -> tuple[Array, A
 @eqx.filter_jit
 def _spectra(system: System, amplitudes: Float[Array, " n"], f_hz: Float[Array, " frequency"]) -> Array:
     def spectrum(f):
-        real, imaginary = _rotated(system.A.T, f, system.c.T)  # c (i w - A)^-1, transposed
+        real, imaginary = rotated(system.A.T, f, system.c.T)  # c (i w - A)^-1, transposed
         return jnp.sum((real**2 + imaginary**2) * amplitudes[:, None] ** 2, axis=0)
 
     return 2 / 1000 * jax.vmap(spectrum)(f_hz)  # per ms^-1, two-sided -> per Hz, one-sided
@@ -246,7 +246,7 @@ def _resonance(system: System, root: Float[Array, " 1"]) -> Resonance:
     return Resonance(f[0], jnp.sqrt(real[0, 0] ** 2 + imaginary[0, 0] ** 2))
 
 
-def _rest(model: AbstractModel, state: State | None, task: str) -> FixedPoint:
+def resting_point(model: AbstractModel, state: State | None, task: str) -> FixedPoint:
     """The fixed point next to `state`, or the only stable one."""
     if state is not None:
         return at_rest(model, state)
@@ -260,11 +260,12 @@ def _rest(model: AbstractModel, state: State | None, task: str) -> FixedPoint:
     return stable[0]
 
 
-def _check_stable(point: FixedPoint) -> None:
+def check_stable(point: FixedPoint, task: str) -> None:
+    """Raise `ValueError` for a fixed point that noise would drive the model away from."""
     values = jax.lax.stop_gradient(point.eigenvalues)
     if not is_traced(values) and not point.stable:
         raise ValueError(
-            f"linear_spectrum: the fixed point is a {point.kind} (largest real part {float(values[0].real):.3g} /ms); "
+            f"{task}: the fixed point is a {point.kind} (largest real part {float(values[0].real):.3g} /ms); "
             "noise drives the model away from it. Take a stable one, or simulate."
         )
 
@@ -280,7 +281,7 @@ def _noise(model: AbstractModel, state: State) -> Float[Array, " n"]:
     return jnp.concatenate([jnp.ravel(a) for a in filled])
 
 
-def _frequencies(f_hz: Any, task: str, zero: bool) -> Float[Array, " frequency"]:
+def checked_frequencies(f_hz: Any, task: str, zero: bool) -> Float[Array, " frequency"]:
     f_hz = jnp.asarray(f_hz, float)
     if f_hz.ndim != 1:
         raise ValueError(f"{task}: f_hz has shape {f_hz.shape}; wanted a list of frequencies in Hz.")

@@ -101,6 +101,16 @@ def test_jansen_rit(x64):
         assert growth[0] * growth[1] < 0 and max(map(abs, growth)) < 1e-4
 
 
+def test_two_modes_of_a_network_that_cross_close_together(x64):
+    """Two uncoupled regions of different inhibition: the Hopf points of the one and of the other."""
+    weights = jnp.array([[0.0, 1.0], [1.0, 0.0]])
+    net = jnm.Network(jnm.ING(C=jnp.array([-20.0, -20.3])), jnm.Connectome(weights), jnm.Linear(gain=0.0))
+    points = hopf_points(net, lambda m: m.node.eta, 0.0, 100.0, starts=4)
+    single = [p for C in (-20.0, -20.3) for p in hopf_points(jnm.ING(C=C), eta, 0.0, 100.0)]
+    wanted = sorted((float(p.value), float(p.frequency_hz)) for p in single)
+    np.testing.assert_allclose([(float(p.value), float(p.frequency_hz)) for p in points], wanted, rtol=1e-8)
+
+
 def hopf(C, tau_s):
     return hopf_points(jnm.ING(C=C, tau_s=tau_s), eta, 0.0, 20.0)[0]
 

@@ -1,11 +1,13 @@
 """Fixed points against the spec's table (rows named), SciPy, and finite differences."""
 
 import itertools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import Array
 from scipy.optimize import brentq
 
 import jnm
@@ -186,6 +188,36 @@ def test_a_state_serves_as_the_start_of_a_run():
 def test_bad_input_is_named(x64, call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+class LineState(NamedTuple):
+    y: Array
+
+
+class Line(jnm.AbstractModel):
+    """y' = p + y^2 rests at -+ sqrt(-p), or not at all."""
+
+    p: Array = jnm.param(1.0)
+
+    def init(self):
+        return LineState(jnp.ones((), self.p.dtype))
+
+    def drift(self, t, y, drive):
+        return LineState(self.p + y.y**2)
+
+    def output(self, t, y):
+        return y.y
+
+    def source(self, t, y, drive):
+        return y.y
+
+
+def test_a_model_that_never_rests(x64):
+    np.testing.assert_allclose([float(p.state.y) for p in fixed_points(Line(p=-4.0))], [-2.0, 2.0], rtol=1e-14)
+    with pytest.raises(RuntimeError, match="found no state of rest from 64 starts"):
+        fixed_points(Line())
+    with pytest.raises(RuntimeError, match="no fixed point next to the given state"):
+        at_rest(Line(), Line().init())
 
 
 def test_networks_with_delays_are_refused(x64):

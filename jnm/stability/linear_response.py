@@ -282,6 +282,7 @@ def _noise(model: AbstractModel, state: State) -> Float[Array, " n"]:
 
 
 def checked_frequencies(f_hz: Any, task: str, zero: bool) -> Float[Array, " frequency"]:
+    """Frequencies as an array; `ValueError` unless they are finite and above zero (or zero, where it may be)."""
     f_hz = jnp.asarray(f_hz, float)
     if f_hz.ndim != 1:
         raise ValueError(f"{task}: f_hz has shape {f_hz.shape}; wanted a list of frequencies in Hz.")

@@ -176,5 +176,5 @@ def test_bad_input(x64, make, f_hz, n, message):
 
 def test_an_unstable_state_is_refused(x64):
     model = jnm.ING()
-    with pytest.raises(ValueError, match=r"closed_loop_psd: the fixed point is a .*noise drives the network away"):
+    with pytest.raises(ValueError, match=r"closed_loop_psd: the fixed point is a .*noise drives the model away"):
         closed_loop_psd(model, [10.0], 100, fixed_points(model)[0].state)

@@ -12,17 +12,16 @@ divergence of its flow is -2 / tau_s everywhere. Clusella, Koksal-Ersoz, Garcia-
 """
 
 import abc
-from collections.abc import Iterable
 from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from jnm._model import AbstractModel, Drive
-from jnm._param import Positive, check_domains, fill, lift, param, region_shape, share
+from jnm._param import Positive, check_domains, fill, lift, param, share
+from jnm.models import circuit
 from jnm.models.nmm2 import NMM2
 
 _JANSEN_RIT = "Jansen & Rit 1995"
@@ -83,10 +82,6 @@ class NMM1State(NamedTuple):
     z: Array | None = None
 
 
-def _as_tuple(populations: int | Iterable[int] | None) -> tuple[int, ...] | None:
-    return populations if populations is None else tuple(np.ravel(np.asarray(populations)).tolist())
-
-
 class NMM1(AbstractModel):
     """A circuit of P populations with static transfer functions (see the head of this file for the equations).
 
@@ -112,7 +107,10 @@ class NMM1(AbstractModel):
     transfer: AbstractTransfer = QIF()
     send: int = eqx.field(default=0, static=True, metadata={"doc": "the population that other regions hear"})
     receive: tuple[int, ...] | None = eqx.field(
-        default=None, static=True, converter=_as_tuple, metadata={"doc": "the populations that hear others; None: all"}
+        default=None,
+        static=True,
+        converter=circuit.as_populations,
+        metadata={"doc": "the populations that hear others; None: all"},
     )
     sigma: Float[Array, "..."] | None = param(
         None, unit="1/sqrt(ms)", doc="white noise on the rate that enters the synapses, amplitude", optional=True
@@ -138,18 +136,7 @@ class NMM1(AbstractModel):
                 f"NMM1: order = {self.order!r}; synapses are of order 1 or 2 (at order 0 the rate would follow itself "
                 "without delay and nothing evolves)."
             )
-        if self.C.ndim > 3 or (self.C.ndim > 1 and self.C.shape[0] != self.C.shape[1]):
-            raise ValueError(
-                f"NMM1: C has shape {list(self.C.shape)}; give a scalar (or [region]) for one population, or C[to, "
-                "from] of shape [P, P] (or [P, P, region]) for P of them."
-            )
-        for population in (self.send, *(self.receive or ())):
-            if not 0 <= population < self.n_populations:
-                raise ValueError(
-                    f"NMM1: send = {self.send}, receive = {self.receive}, but populations are numbered 0 to "
-                    f"{self.n_populations - 1}."
-                )
-        self._state_shape()  # raises where shapes disagree
+        circuit.check(self)
 
     @property
     def rank(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -158,22 +145,18 @@ class NMM1(AbstractModel):
     @property
     def n_populations(self) -> int:
         """P, the number of populations."""
-        return self.C.shape[0] if self.C.ndim > 1 else 1
-
-    def _state_shape(self) -> tuple[int, ...]:
-        lead = self.C.shape[:1] if self.C.ndim > 1 else ()
-        return lead + region_shape(self, lead, C=lead + lead)
+        return circuit.count(self.C)
 
     def init(self) -> NMM1State:
         """The quiet start of NMM2: s = 1 / (2 pi tau_m), z = 0."""
-        s = fill(1 / (2 * jnp.pi * self.tau_m), self._state_shape())
+        s = fill(1 / (2 * jnp.pi * self.tau_m), circuit.state_shape(self))
         return NMM1State(s, jnp.zeros_like(s) if self.order == 2 else None)
 
     def rate(self, y: NMM1State, drive: Drive | None = None) -> Array:
         """Firing rates in 1/ms, in the shape of s."""
         drive, rank = Drive() if drive is None else drive, y.s.ndim
         tau_m, delta, eta, I = (lift(p, rank) for p in (self.tau_m, self.delta, self.eta, self.I))
-        x = eta + I + share(drive.current, rank) + tau_m * self._synaptic(y, drive)
+        x = eta + I + share(drive.current, rank) + tau_m * circuit.synaptic(self, y.s, drive.synaptic)
         return self.transfer.rate(x, tau_m, delta)
 
     def drift(self, t: Array, y: NMM1State, drive: Drive) -> NMM1State:
@@ -189,27 +172,8 @@ class NMM1(AbstractModel):
         return NMM1State(amplitude) if y.z is None else NMM1State(None, amplitude)  # pyright: ignore[reportArgumentType]
 
     def output(self, t: Array, y: NMM1State) -> Array:
-        return self._sending(y.s)
+        return circuit.sending(self, y.s)
 
     def source(self, t: Array, y: NMM1State, drive: Drive) -> Array:
         """Synaptic input to the sending population in units of I: tau_m (sum_b C_ab s_b + afferents)."""
-        return self._sending(lift(self.tau_m, y.s.ndim) * self._synaptic(y, drive))
-
-    def _sending(self, x: Array) -> Array:
-        return x if self.C.ndim < 2 else x[self.send]
-
-    def _synaptic(self, y: NMM1State, drive: Drive) -> Array:
-        """sum_b C_ab s_b + afferents, for every population."""
-        if self.C.ndim < 2:
-            return self.C * y.s + drive.synaptic
-        return jnp.sum(lift(self.C, y.s.ndim + 1) * y.s[None], axis=1) + self._afferents(drive.synaptic, y.s)
-
-    def _afferents(self, synaptic: Array | float, s: Array) -> Array | float:
-        """Synaptic drive as the populations hear it: that of each, or zero in those that do not receive."""
-        rows = share(synaptic, s.ndim)
-        if self.receive is None or jnp.shape(rows)[:1] == s.shape[:1]:
-            return rows
-        if jnp.shape(rows)[:1] in ((), (1,)):
-            receives = jnp.array([i in self.receive for i in range(self.n_populations)], s.dtype)
-            return lift(receives, s.ndim) * rows
-        return jnp.zeros_like(s).at[np.array(self.receive)].set(rows)
+        return circuit.sending(self, lift(self.tau_m, y.s.ndim) * circuit.synaptic(self, y.s, drive.synaptic))

@@ -12,16 +12,15 @@ Biol. Cybern. (2023), for synapses of second order; Delicado, Huguet & Clusella,
 """
 
 import dataclasses
-from collections.abc import Iterable
 from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from jnm._model import AbstractModel, Drive
-from jnm._param import Default, Positive, Status, fill, lift, param, region_shape, share
+from jnm._param import Default, Positive, Status, fill, lift, param, share
+from jnm.models import circuit
 
 
 class NMM2State(NamedTuple):
@@ -31,10 +30,6 @@ class NMM2State(NamedTuple):
     v: Array
     s: Array | None = None
     z: Array | None = None
-
-
-def _as_tuple(populations: int | Iterable[int] | None) -> tuple[int, ...] | None:
-    return populations if populations is None else tuple(np.ravel(np.asarray(populations)).tolist())
 
 
 class NMM2(AbstractModel):
@@ -62,7 +57,10 @@ class NMM2(AbstractModel):
     I: Float[Array, "..."] = param(0.0, doc="constant input current; not scaled by tau_m")
     send: int = eqx.field(default=0, static=True, metadata={"doc": "the population that other regions hear"})
     receive: tuple[int, ...] | None = eqx.field(
-        default=None, static=True, converter=_as_tuple, metadata={"doc": "the populations that hear others; None: all"}
+        default=None,
+        static=True,
+        converter=circuit.as_populations,
+        metadata={"doc": "the populations that hear others; None: all"},
     )
     sigma: Float[Array, "..."] | None = param(None, unit="1/sqrt(ms)", doc="white noise on v, amplitude", optional=True)
     sigma_r: Float[Array, "..."] | None = param(
@@ -81,22 +79,9 @@ class NMM2(AbstractModel):
     def __check_init__(self):
         if self.order not in (0, 1, 2):
             raise ValueError(f"NMM2: order = {self.order!r}; synapses are of order 0 (instantaneous), 1 or 2.")
-        if self.C.ndim > 3 or (self.C.ndim > 1 and self.C.shape[0] != self.C.shape[1]):
-            raise ValueError(
-                f"NMM2: C has shape {list(self.C.shape)}; give a scalar (or [region]) for one population, or C[to, "
-                "from] of shape [P, P] (or [P, P, region]) for P of them."
-            )
-        if self.receive is not None and list(self.receive) != sorted(set(self.receive)):
-            raise ValueError(f"NMM2: receive = {self.receive}; name each population that receives once, in order.")
-        for population in (self.send, *(self.receive or ())):
-            if not 0 <= population < self.n_populations:
-                raise ValueError(
-                    f"NMM2: send = {self.send}, receive = {self.receive}, but populations are numbered 0 to "
-                    f"{self.n_populations - 1}."
-                )
+        circuit.check(self)
         if self.preset and self.preset not in _PRESETS:
             raise ValueError(f"NMM2: unknown preset {self.preset!r}; known are {', '.join(_PRESETS)}.")
-        self._state_shape()  # raises where shapes disagree
 
     @property
     def rank(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -105,20 +90,16 @@ class NMM2(AbstractModel):
     @property
     def n_populations(self) -> int:
         """P, the number of populations."""
-        return self.C.shape[0] if self.C.ndim > 1 else 1
+        return circuit.count(self.C)
 
     @property
     def own_defaults(self) -> dict[str, Default]:
         """The values of the preset this circuit started from, with their sources (see `jnm.describe`)."""
         return _PRESETS[self.preset].defaults() if self.preset else {}
 
-    def _state_shape(self) -> tuple[int, ...]:
-        lead = self.C.shape[:1] if self.C.ndim > 1 else ()
-        return lead + region_shape(self, lead, C=lead + lead)
-
     def init(self) -> NMM2State:
         """A quiet start on the branch dr/dt = 0 with v = -delta, and s = r."""
-        shape = self._state_shape()
+        shape = circuit.state_shape(self)
         v, r = fill(-self.delta, shape), fill(1 / (2 * jnp.pi * self.tau_m), shape)
         return NMM2State(r, v, r if self.order else None, jnp.zeros_like(r) if self.order == 2 else None)
 
@@ -127,7 +108,9 @@ class NMM2(AbstractModel):
         tau_m, tau_s, delta, eta, I = (lift(p, r.ndim) for p in (self.tau_m, self.tau_s, self.delta, self.eta, self.I))
         current = eta + I + share(drive.current, r.ndim)
         dr = (delta / (jnp.pi * tau_m) + 2 * r * v) / tau_m
-        dv = (v**2 + current - (jnp.pi * tau_m * r) ** 2) / tau_m + self._synaptic(y, drive)
+        dv = (v**2 + current - (jnp.pi * tau_m * r) ** 2) / tau_m + circuit.synaptic(
+            self, self._synapse(y), drive.synaptic
+        )
         if y.s is None:  # order 0
             return NMM2State(dr, dv)
         if y.z is None:  # order 1
@@ -144,38 +127,19 @@ class NMM2(AbstractModel):
         return y if self.sigma_r is None else y._replace(r=jnp.maximum(y.r, 0.0))
 
     def output(self, t: Array, y: NMM2State) -> Array:
-        return self._sending(self._synapse(y))
+        return circuit.sending(self, self._synapse(y))
 
     def source(self, t: Array, y: NMM2State, drive: Drive) -> Array:
         """Synaptic input to the sending population in units of I: tau_m (sum_b C_ab s_b + afferents).
 
         All synapses are given the same lever arm; v is not used, since it is no dendritic potential.
         """
-        return self._sending(lift(self.tau_m, y.r.ndim) * self._synaptic(y, drive))
+        return circuit.sending(
+            self, lift(self.tau_m, y.r.ndim) * circuit.synaptic(self, self._synapse(y), drive.synaptic)
+        )
 
     def _synapse(self, y: NMM2State) -> Array:
         return y.r if y.s is None else y.s
-
-    def _sending(self, x: Array) -> Array:
-        return x if self.C.ndim < 2 else x[self.send]
-
-    def _synaptic(self, y: NMM2State, drive: Drive) -> Array:
-        """sum_b C_ab s_b + afferents, for every population."""
-        s = self._synapse(y)
-        if self.C.ndim < 2:
-            return self.C * s + drive.synaptic
-        # A sum over two or three senders fuses with what surrounds it; a matrix product would be a call of its own.
-        return jnp.sum(lift(self.C, s.ndim + 1) * s[None], axis=1) + self._afferents(drive.synaptic, s)
-
-    def _afferents(self, synaptic: Array | float, s: Array) -> Array | float:
-        """Synaptic drive as the populations hear it: that of each, or zero in those that do not receive."""
-        rows = share(synaptic, s.ndim)
-        if self.receive is None or jnp.shape(rows)[:1] == s.shape[:1]:
-            return rows
-        if jnp.shape(rows)[:1] in ((), (1,)):
-            receives = jnp.array([i in self.receive for i in range(self.n_populations)], s.dtype)
-            return lift(receives, s.ndim) * rows
-        return jnp.zeros_like(s).at[np.array(self.receive)].set(rows)
 
 
 class _Preset(NamedTuple):

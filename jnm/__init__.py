@@ -8,6 +8,7 @@ from jnm import (
     network as network,
     observe as observe,
     plot as plot,
+    spiking as spiking,
     stability as stability,
     studies as studies,
     testing as testing,

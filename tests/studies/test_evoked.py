@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from types import SimpleNamespace
 
 import equinox as eqx
 import jax
@@ -15,7 +16,8 @@ from jnm import cli
 from jnm.studies.evoked import baselines
 from jnm.studies.evoked.fit import STRENGTH_SD, Task, View, fit_response, linear_response, predicted, ridge, share
 from jnm.studies.evoked.model import INTERVAL, StruckNetwork, pulse, rest
-from jnm.studies.evoked.scores import Contrast, Held, jackknife
+from jnm.studies.evoked.report import _on_the_coupling
+from jnm.studies.evoked.scores import Contrast, Held, Score, jackknife
 
 REGIONS, SENSORS = 12, 40
 
@@ -163,6 +165,17 @@ def test_a_contrast_needs_two_standard_errors():
     true, other = Held(0.2 * ones, 2 * ones, 0 * ones), Held(0.9 * ones, 2 * ones, 0 * ones)
     assert Contrast.of(true, [other, other]).beats
     assert not Contrast.of(true, [true, true]).beats
+
+
+def test_to_fail_less_badly_is_no_success():
+    """A network that predicts nothing does not speak for its connectome, even where permuted ones do worse."""
+    ones = np.ones(6)
+    bad, worse = Held(2.1 * ones, 2 * ones, 0 * ones), Held(2.5 * ones, 2 * ones, 0 * ones)
+    score = Score("network", 9, 0.1, bad, 0.1, bad)
+    contrast = {"unseen sites": Contrast.of(bad, [worse, worse])}
+    assert contrast["unseen sites"].beats and not bad.predicts
+    result = SimpleNamespace(contrasts=contrast, score=lambda name: score, connectome=SimpleNamespace(source=""))
+    assert "NOT beat" in _on_the_coupling(result)[0]  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("kind", ["network", "gamma map"])

@@ -46,6 +46,11 @@ class Held(NamedTuple):
         """Standard error of the share."""
         return jackknife(self.without_each)
 
+    @property
+    def predicts(self) -> bool:
+        """Whether the share is above zero by more than two standard errors."""
+        return self.share > 2 * self.error
+
 
 def jackknife(without_each: Float[np.ndarray, " block"]) -> float:
     """The standard error of a statistic, from its values without each block in turn."""
@@ -145,10 +150,14 @@ def mean_permuted(scores: list[Score]) -> Score:
 
 
 def contrasts(scores: list[Score]) -> dict[str, Contrast]:
-    """Does anatomy matter? The network's shares against those of permuted ones, on later time and unseen sites."""
-    ours = next(score for score in scores if score.method == "network")
+    """Does anatomy matter? The network's shares against those of permuted ones, on later time and unseen sites.
+
+    How permutations scatter is known from two of them on; the error of one alone is infinite.
+    """
+    ours, others = next(score for score in scores if score.method == "network"), _permuted(scores)
     assert ours.later is not None
-    return {
-        "later time": Contrast.of(ours.later, [s.later for s in _permuted(scores) if s.later is not None]),
-        "unseen sites": Contrast.of(ours.unseen, [s.unseen for s in _permuted(scores)]),
+    found = {
+        "later time": Contrast.of(ours.later, [s.later for s in others if s.later is not None]),
+        "unseen sites": Contrast.of(ours.unseen, [s.unseen for s in others]),
     }
+    return found if len(others) > 1 else {name: c._replace(error=np.inf) for name, c in found.items()}

@@ -5,7 +5,9 @@ start, key, settings and version of jnm. All of these are in the first line, and
 """
 
 import dataclasses
+import functools
 import hashlib
+import inspect
 import json
 import os
 import tempfile
@@ -74,14 +76,15 @@ def check_writable(path: Path) -> None:
 def fingerprint(tree: Any) -> str:
     """A hash of everything inside a model, a loss or settings: classes, arrays bit for bit, numbers and words.
 
-    A function counts by its name only: two closures of one name that hold different data are not told apart.
+    A function counts by its name, its code and what it holds: closed-over values, defaults, arguments of a partial.
     """
     digest = hashlib.sha256()
     _absorb(tree, digest.update)
     return digest.hexdigest()[:16]
 
 
-def _absorb(value: Any, take: Callable[[bytes], Any]) -> None:
+def _absorb(value: Any, take: Callable[[bytes], Any], within: tuple[int, ...] = ()) -> None:
+    """`within` are the functions on the way here: one that holds itself would never end."""
     take(type(value).__qualname__.encode())
     if isinstance(value, jax.Array | np.ndarray):
         array = np.asarray(jax.random.key_data(value) if _is_key(value) else value)
@@ -89,16 +92,30 @@ def _absorb(value: Any, take: Callable[[bytes], Any]) -> None:
     elif isinstance(value, eqx.Module):
         for field in dataclasses.fields(value):
             take(field.name.encode())
-            _absorb(getattr(value, field.name), take)
+            _absorb(getattr(value, field.name), take, within)
     elif isinstance(value, Mapping):
-        _absorb(tuple(value.items()), take)
+        _absorb(tuple(value.items()), take, within)
     elif isinstance(value, tuple | list):
         for item in value:
-            _absorb(item, take)
+            _absorb(item, take, within)
     elif value is None or isinstance(value, bool | int | float | str):
         take(repr(value).encode())
     else:
         take(getattr(value, "__qualname__", "").encode())
+        if callable(value) and id(value) not in within:
+            _absorb(_held(inspect.unwrap(value)), take, (*within, id(value)))
+
+
+def _held(function: Any) -> tuple[Any, ...]:
+    """What a function is made of: its code, and the values it brings along."""
+    if isinstance(function, functools.partial):
+        return function.func, function.args, function.keywords
+    if inspect.ismethod(function):
+        return function.__func__, function.__self__
+    if inspect.isfunction(function):
+        code, cells = function.__code__, [cell.cell_contents for cell in function.__closure__ or ()]
+        return code.co_code.hex(), code.co_consts, cells, function.__defaults__, function.__kwdefaults__
+    return ()
 
 
 def _is_key(value: PRNGKeyArray | np.ndarray) -> bool:

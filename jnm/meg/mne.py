@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jnm._optional import require
+
 MM_PER_M = 1e3
 PER_NANOAMPERE_METRE = {"mag": 1e6, "grad": 1e4, "eeg": 1e-3}
 """T, T/m and V per A m times these are fT, fT/cm and uV per nA m."""
@@ -24,11 +26,19 @@ _DEVICE_FRAME, _HEAD_FRAME = 1, 4  # FIFFV_COORD_DEVICE and FIFFV_COORD_HEAD of 
 
 def import_mne() -> ModuleType:
     """MNE-Python; `ImportError` with the cure where it is absent."""
+    return require("mne", extra="mne")
+
+
+def read(given: Any, reader: str, kind: str, wanted: str, **options: Any) -> Any:
+    """What MNE's function `reader` reads from a path; anything else as it is. `ValueError` for a file of another kind."""
+    if not isinstance(given, str | Path):
+        return given
     try:
-        import mne
-    except ImportError as error:
-        raise ImportError('sensors and recordings need MNE-Python: pip install "jnm[mne]"') from error
-    return mne
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not conform to MNE naming conventions")
+            return getattr(import_mne(), reader)(given, verbose="error", **options)
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{given} {kind} (wanted a {wanted}): {error}") from error
 
 
 def _check_info(info: Any) -> None:
@@ -213,13 +223,7 @@ def forward_arrays(forward: Any, *, fixed: bool, info: Any = None, projs: Sequen
 
 def _read_forward(forward: Any) -> Any:
     mne = import_mne()
-    if isinstance(forward, str | Path):
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message=".*does not conform to MNE naming conventions")
-                forward = mne.read_forward_solution(forward, verbose="error")
-        except ValueError as error:
-            raise ValueError(f"{forward} is no forward solution (wanted a -fwd.fif): {error}") from error
+    forward = read(forward, "read_forward_solution", "is no forward solution", "-fwd.fif")
     if not isinstance(forward, mne.Forward):
         raise ValueError(f"wanted an mne.Forward or the path of a -fwd.fif, got {type(forward).__name__}.")
     if forward["coord_frame"] != _HEAD_FRAME:
@@ -359,15 +363,8 @@ def evoked_arrays(
 
 def _read_evokeds(evoked: Any) -> list[Any]:
     mne = import_mne()
-    if isinstance(evoked, str | Path):
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message=".*does not conform to MNE naming conventions")
-                # projectors that are not active yet stay so: what was done to the data is for its owner to decide
-                read = mne.read_evokeds(evoked, proj=False, verbose="error")
-        except (ValueError, KeyError) as error:
-            raise ValueError(f"{evoked} holds no average responses (wanted an -ave.fif): {error}") from error
-        evoked = read if isinstance(read, list) else [read]
+    # projectors that are not active yet stay so: what was done to the data is for its owner to decide
+    evoked = read(evoked, "read_evokeds", "holds no average responses", "-ave.fif", proj=False)
     averages = list(evoked) if isinstance(evoked, list | tuple) else [evoked]
     if not averages or not all(isinstance(one, mne.Evoked) for one in averages):
         kinds = ", ".join(sorted({type(one).__name__ for one in averages})) or "nothing"
@@ -389,13 +386,7 @@ def _pick_condition(averages: list[Any], condition: str | None) -> tuple[Any, tu
 
 def _read_covariance(cov: Any) -> Any:
     mne = import_mne()
-    if isinstance(cov, str | Path):
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message=".*does not conform to MNE naming conventions")
-                cov = mne.read_cov(cov, verbose="error")
-        except (ValueError, KeyError) as error:
-            raise ValueError(f"{cov} is no noise covariance (wanted a -cov.fif): {error}") from error
+    cov = read(cov, "read_cov", "is no noise covariance", "-cov.fif")
     if not isinstance(cov, mne.Covariance):
         raise ValueError(f"wanted an mne.Covariance or the path of a -cov.fif, got {type(cov).__name__}.")
     return cov

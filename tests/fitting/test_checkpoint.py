@@ -1,5 +1,6 @@
 """Checkpoints: resuming equals never stopping bit for bit, and a checkpoint of another fit is refused."""
 
+import functools
 import json
 import pickletools
 import sys
@@ -176,3 +177,33 @@ def test_fingerprint_sees_everything(ou):
     ]
     assert all(fingerprint(x) == fingerprint(model) for x in same)
     assert len({fingerprint(x) for x in different} | {fingerprint(model)}) == len(different) + 1
+
+
+def test_fingerprint_sees_into_functions():
+    def scaled(a):
+        return jax.jit(lambda model, key: a * model)
+
+    def endless(n):
+        return endless(n)
+
+    pairs = [
+        (scaled(jnp.ones(2)), scaled(jnp.zeros(2))),
+        (functools.partial(scaled, 1), functools.partial(scaled, 2)),
+        (lambda x: x + 1, lambda x: x + 2),
+        (lambda x, a=1: x, lambda x, a=2: x),
+    ]
+    for one, other in pairs:
+        assert fingerprint(one) != fingerprint(other)
+    assert fingerprint(scaled(jnp.ones(2))) == fingerprint(scaled(jnp.ones(2)))
+    assert fingerprint(endless) == fingerprint(endless)
+
+
+def test_a_loss_that_holds_other_data_is_refused(ou, tmp_path):
+    theta, build = free(ou.Model(), lambda m: m.tau)
+
+    def loss_to(target):
+        return lambda model, key: (model.tau - target) ** 2
+
+    fit(loss_to(3.0), theta, build, OPTIMISER, 2, KEY, checkpoint=tmp_path / "fit.ckpt", progress=False)
+    with pytest.raises(ValueError, match="the loss"):
+        fit(loss_to(4.0), theta, build, OPTIMISER, 4, KEY, checkpoint=tmp_path / "fit.ckpt", progress=False)

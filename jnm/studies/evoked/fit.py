@@ -8,9 +8,8 @@ the moments Q following from strengths u and physiology theta. Samples below a l
 sd_i falls with the 0.8th power of a region's gain (depth weighting, as is usual), so that no region wins by being near.
 
 **How far may the data pull?** For weak inputs Q = R u, with R by forward-mode derivatives, and the best u is a ridge. Its
-one number, the dipole's log_scale, is what predicts best at sensor sites left out in turn, among those the fit sees. The
-evidence was tried for it: where averages drift, which no lead field explains, it finds more certainty than there is, and
-predicts unseen sites worse than nothing at all.
+one number, the dipole's log_scale, is what predicts best at sensor sites left out in turn, among those the fit sees. (The
+evidence of all data is no guide: it trusts a noise model that the drifts of averages violate.)
 
 Lin FH et al. (2006) Assessing and improving the spatial accuracy in MEG source localization by depth-weighted minimum-norm
 estimates. NeuroImage 31:160-171.

@@ -105,9 +105,8 @@ class StruckNetwork(AbstractResponse):
         Q = brain.moments(300.0)                 # [time, region] in nA m
 
     In a fit, bounds keep the rest stable (slower or more strongly driven columns oscillate by themselves), the rates near
-    their published values, and the input brief. Brief, because
-    averages of few trials drift, and an input that may last fits the drift: from a width of 20 to one of 80 ms the evidence
-    rose by 40 % while the share explained at unseen sites fell by 40 % (sample recording, right auditory).
+    their published values, and the input brief: averages of few trials drift, and an input that may last would fit the
+    drift.
     """
 
     network: Network

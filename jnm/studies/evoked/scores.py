@@ -95,6 +95,7 @@ class Contrast(NamedTuple):
 
 
 def judge(name: str, method: Method, whole: Task, sites: list[tuple[Task, View]], split: float, bar: Any) -> Score:
+    """Fit a method to the time before `split` (ms), and to each of `sites`' larger parts; judge it on what it did not see."""
     bar.set_postfix_str(name, refresh=False)
     seen = round(split / INTERVAL)
     ahead = method.predict(whole.until(split), whole.duration if method.looks_ahead else split)

@@ -165,7 +165,7 @@ def _notes(data: EvokedData, lead: LeadField, connectome: Connectome, folds: int
         f"{np.median(kept):.0%}) of the mean gain of their sources." if kept is not None else "."),
         *([f"CAUTION: the gain of {', '.join(loud)} is over ten times the median; is a source at the skull?"] if loud else []),
         f"Connectome: {connectome.source or 'given'}, matched by label; rows normalised.",
-        f"Nodes: Jansen-Rit, which explained unseen sites at least as well as PING and pyramidal NMM2 nodes. Sites in "
+        f"Nodes: Jansen-Rit. Sites in "
         f"{folds} draws (seed {SITES_SEED}), permutations of seeds 1 to {permutations}.",
     ]  # fmt: skip
     return notes

@@ -1,45 +1,28 @@
 """The connectome: which region hears which, how strongly, over what way, and where the regions lie.
 
-    weights[to, from]     row i holds what region i receives
-
-Its eigenvalues decide which patterns of activity a network can lose its synchrony to. Tractography often gives
-A = diag(c) S with S symmetric (detailed balance, A_ij / A_ji = c_i / c_j); then A = C^1/2 (C^1/2 S C^1/2) C^-1/2 has a
-real spectrum, and a symmetric eigensolver finds it. Reading A transposed, or averaging it with its transpose, gives
-other eigenvalues (shared/spec/brain-network.md section 4).
+weights[to, from]     row i holds what region i receives
 """
 
 import difflib
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, ArrayLike, Complex, Float
+from jaxtyping import Array, ArrayLike, Float
 
-from jnm.network import formats
-
-BALANCE_TOLERANCE = 2e-5  # text files carry six digits, which leaves a ratio of two weights uncertain by 1e-5
-MOST_SKEWED = 1e12  # condition number beyond which double precision cannot tell eigenvectors apart
-
-Spectrum = Float[np.ndarray, " mode"] | Complex[np.ndarray, " mode"]
+from jnm.network import formats, spectrum
+from jnm.network.spectrum import Modes, Spectrum
 
 
 def _known(doc: str, unit: str = "", static: bool = False) -> Any:
     """A field with what `jnm.describe` tells of it."""
     return eqx.field(static=static, metadata={"doc": doc, "unit": unit})
-
-
-class Modes(NamedTuple):
-    """Eigenvalues by descending real part; `right[:, k]` and `left[k]` belong to the k-th; left @ right = 1."""
-
-    eigenvalues: Spectrum
-    right: Float[np.ndarray, "region mode"] | Complex[np.ndarray, "region mode"]
-    left: Float[np.ndarray, "mode region"] | Complex[np.ndarray, "mode region"]
 
 
 class Connectome(eqx.Module):
@@ -195,7 +178,7 @@ class Connectome(eqx.Module):
         elif how == "max":
             scale = jnp.max(size, axis=(-2, -1), keepdims=True)
         elif how == "spectral":
-            scale = _spectral_radius(self.weights)
+            scale = spectrum.radius(self.weights)
         else:
             raise ValueError(f"normalised({how!r}): known are 'rows', 'max' and 'spectral'.")
         _check_scale(how, scale, self.labels)
@@ -207,21 +190,8 @@ class Connectome(eqx.Module):
         return eqx.tree_at(lambda c: c.weights, self, self.weights * (1 - jnp.eye(self.n_regions)))
 
     def balance(self) -> Float[np.ndarray, " region"] | None:
-        """The factors c (geometric mean 1) for which A = diag(c) S with S symmetric, or None if there are none.
-
-        With A_ij / A_ji = c_i / c_j on every connection, log c is the potential of log(A_ij / A_ji): a least-squares
-        problem on the graph, exact up to the digits that a file carries (2e-5).
-        """
-        a = np.asarray(self.weights, dtype=float)
-        if np.any(np.sign(a) != np.sign(a.T)):
-            return None
-        both = (a != 0) & ~np.eye(len(a), dtype=bool)
-        size = np.abs(np.where(both, a, 1.0))
-        log_ratio = np.log(size) - np.log(size.T)
-        laplacian = np.diag(both.sum(axis=1)) - both.astype(float)
-        potential = np.linalg.lstsq(laplacian, log_ratio.sum(axis=1), rcond=None)[0]
-        misfit = np.abs(log_ratio - (potential[:, None] - potential[None, :]))[both]
-        return np.exp(potential) if misfit.max(initial=0.0) < BALANCE_TOLERANCE else None
+        """The factors c (geometric mean 1) for which A = diag(c) S with S symmetric, or None if there are none."""
+        return spectrum.balance(self.weights)
 
     def modes(self) -> Modes:
         """Eigenvalues with right and left eigenvectors, in double precision; real under detailed balance.
@@ -232,36 +202,11 @@ class Connectome(eqx.Module):
         >>> jnm.datasets.connectome().normalised("rows").modes().eigenvalues[:2].round(2)
         array([1.  , 0.74])
         """
-        balanced = self._balanced()
-        if balanced is None:
-            values, right = np.linalg.eig(np.asarray(self.weights, dtype=float))
-            if np.linalg.cond(right) > MOST_SKEWED:
-                raise ValueError("modes: these weights have no full set of eigenvectors; use eigenvalues() alone.")
-            left = np.linalg.inv(right)
-        else:
-            symmetric, root = balanced
-            values, vectors = np.linalg.eigh(symmetric)
-            right, left = vectors * root[:, None], vectors.T / root[None, :]
-        order = np.argsort(-np.real(values), kind="stable")
-        length = np.linalg.norm(right[:, order], axis=0)
-        return Modes(values[order], right[:, order] / length[None, :], left[order] * length[:, None])
+        return spectrum.modes(self.weights)
 
     def eigenvalues(self) -> Spectrum:
         """Eigenvalues by descending real part, in double precision; real under detailed balance."""
-        balanced = self._balanced()
-        if balanced is None:
-            values = np.linalg.eigvals(np.asarray(self.weights, dtype=float))
-        else:
-            values = np.linalg.eigvalsh(balanced[0])
-        return values[np.argsort(-np.real(values), kind="stable")]
-
-    def _balanced(self) -> tuple[Float[np.ndarray, "region region"], Float[np.ndarray, " region"]] | None:
-        c = self.balance()
-        if c is None:
-            return None
-        root = np.sqrt(c)
-        symmetric = np.asarray(self.weights, dtype=float) * (root[None, :] / root[:, None])  # C^-1/2 A C^1/2
-        return (symmetric + symmetric.T) / 2, root  # equal up to the digits of the file
+        return spectrum.eigenvalues(self.weights)
 
     def subset(self, regions: Iterable[str | int]) -> "Connectome":
         """Only these regions, in this order, by label or by index. Raises `ValueError` for one that is not there."""
@@ -396,11 +341,3 @@ def _check_scale(how: str, scale: Array, labels: tuple[str, ...]) -> None:
         f"normalised('rows'): {names} receive nothing (rows {empty[:5].tolist()}), so there is no sum to divide by; "
         "leave them out with subset, or normalise by 'max' or 'spectral'. Rows are targets: is the matrix transposed?"
     )
-
-
-def _spectral_radius(weights: Float[Array, "to from"]) -> Float[Array, ""]:
-    """In double precision where the values are known; traced, and so differentiable, through JAX."""
-    if isinstance(weights, Tracer):
-        return jnp.max(jnp.abs(jnp.linalg.eigvals(weights)), axis=-1, keepdims=True)[..., None]
-    values = np.linalg.eigvals(np.asarray(weights, dtype=float))
-    return jnp.asarray(np.max(np.abs(values), axis=-1, keepdims=True)[..., None], dtype=weights.dtype)

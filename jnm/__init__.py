@@ -42,6 +42,8 @@ from jnm.models import (
     NMM2 as NMM2,
     PING as PING,
     ColouredNoise as ColouredNoise,
+    FreemanCFM as FreemanCFM,
+    FreemanMFM as FreemanMFM,
     JansenRit as JansenRit,
     PINGSecondOrder as PINGSecondOrder,
     Pyramidal as Pyramidal,

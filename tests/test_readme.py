@@ -18,7 +18,7 @@ CODE = "\n".join(re.findall(r"```python\n(.*?)```", README, re.DOTALL))
 
 def test_two_commands_set_everything_up():
     commands = [line for line in README.splitlines() if line.startswith("python3 -m venv")]
-    assert [command.split("/")[-1] for command in commands] == ["jnm demo", "pytest"]
+    assert [command.split("/")[-1] for command in commands] == ["jnm demo", "pytest -n auto"]
 
 
 def test_names_exist():

@@ -66,7 +66,7 @@ class Pulse(AbstractStimulus):
     into: Literal["current", "synaptic"] = eqx.field(default="current", static=True)
 
     def value(self, t):
-        since = (t - self.onset) + jnp.where(t.ending, -_EDGE, _EDGE)
+        since = (t - self.onset) + _edge(t)
         on = share((since >= 0) & (since < self.duration), self.amplitude.ndim)
         return jnp.where(on, self.amplitude, jnp.zeros_like(self.amplitude))
 
@@ -90,13 +90,15 @@ class Sine(AbstractStimulus):
 class Sampled(AbstractStimulus):
     """Values given every `dt` ms from `start`, linearly interpolated, held at both ends.
 
-    `values` has time first: [time], [time, region] or [time, population, region].
+    `values` has time first: [time], [time, region] or [time, population, region]. With `hold` each lasts until the
+    next, as counts of spikes do; a step on the grid of samples then sees one value alone.
     """
 
     values: Float[Array, "time ..."] = param(doc="samples of the input, time first")
     dt: float = eqx.field(static=True, kw_only=True)
     start: float = eqx.field(default=0.0, static=True)
     into: Literal["current", "synaptic"] = eqx.field(default="current", static=True)
+    hold: bool = eqx.field(default=False, static=True, kw_only=True)
 
     def __check_init__(self):
         if not self.dt > 0:
@@ -111,9 +113,19 @@ class Sampled(AbstractStimulus):
         index = jnp.floor(since / self.dt).astype(jnp.int32)
         # index * dt in float32 is wrong by a sample after minutes; the index itself may be one off, which is mended.
         fraction = (t - add(product(index, self.dt, since.dtype), as_time(self.start))) / self.dt
+        if self.hold:
+            return self._sample(index + jnp.floor(fraction + _edge(t) / self.dt).astype(jnp.int32))
         index, fraction = index + jnp.floor(fraction).astype(jnp.int32), fraction - jnp.floor(fraction)
-        before, after = (self.values[jnp.clip(index + k, 0, self.values.shape[0] - 1)] for k in (0, 1))
+        before, after = self._sample(index), self._sample(index + 1)
         return before + fraction * (after - before)
+
+    def _sample(self, index: Array) -> Array:
+        return self.values[jnp.clip(index, 0, self.values.shape[0] - 1)]
+
+
+def _edge(t: Time) -> Array:
+    """What is added to a time before it is compared with an edge: a step that ends there has not reached it."""
+    return jnp.where(t.ending, -_EDGE, _EDGE)
 
 
 def drive_at(stimulus: Stimulus, t: Time) -> Drive:

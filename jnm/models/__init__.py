@@ -1,6 +1,11 @@
 """Neural mass models, one file a family."""
 
 from jnm.models.coloured import ColouredNoise as ColouredNoise
+from jnm.models.freeman import (
+    FreemanCFM as FreemanCFM,
+    FreemanMFM as FreemanMFM,
+    FreemanState as FreemanState,
+)
 from jnm.models.jansen_rit import JansenRit as JansenRit, JansenRitState as JansenRitState
 from jnm.models.nmm1 import (
     NMM1 as NMM1,

@@ -126,6 +126,15 @@ def test_samples_are_interpolated_after_six_million_steps(start):
     np.testing.assert_allclose(current, wanted, atol=2e-4)
 
 
+@pytest.mark.parametrize("solver", [diffrax.Euler(), diffrax.Heun()])
+def test_held_samples_change_between_steps_alone(solver):
+    """Ten minutes on, a step on the grid of the samples sees one of them, also at its end, where the next begins."""
+    start, values = 600_000.0, np.random.default_rng(0).normal(size=25)
+    ts, current = late_run(jnm.Sampled(values, dt=0.1, start=start, hold=True), solver=solver)
+    wanted = values[np.clip(np.rint((ts - 0.1 - start) / 0.1).astype(int), 0, values.size - 1)]
+    np.testing.assert_allclose(current, wanted, atol=2e-4)
+
+
 def test_samples_are_held_at_both_ends_and_interpolated_between():
     stimulus = jnm.Sampled([[1.0, 10.0], [3.0, 30.0], [2.0, 20.0]], dt=2.0, start=5.0)
     for t, wanted in ((0.0, 1.0), (5.0, 1.0), (6.5, 2.5), (7.0, 3.0), (8.0, 2.5), (9.0, 2.0), (50.0, 2.0)):

@@ -23,6 +23,8 @@ MODELS = {
     "PING": lambda: jnm.PING(IE=2.0),
     "PINGSecondOrder": lambda: jnm.PINGSecondOrder(),
     "JansenRit": lambda: jnm.JansenRit(),
+    "FreemanCFM": lambda: jnm.FreemanCFM(),
+    "FreemanMFM": lambda: jnm.FreemanMFM(),
     "order 1": lambda: jnm.ING(order=1),
     "noise on v": lambda: jnm.PING(sigma=(0.1, 0.2)),
     "noise on r": lambda: jnm.MPR(sigma_r=0.01),

@@ -102,11 +102,11 @@ class AbstractFreeman(AbstractModel):
     def potential(self, y: FreemanState) -> Array:
         """u, the potential (mV) from which the driving force of the synapses is reckoned."""
 
-    def start(self, V: ArrayLike) -> FreemanState:
+    def start(self, V: Array | float) -> FreemanState:
         """The state in which V (mV) stands still: the synaptic currents hold it, equal shares for the three kinds."""
-        V = jnp.broadcast_to(jnp.asarray(V, self.tau_m.dtype), region_shape(self))
-        share = jnp.broadcast_to(self.g_L * (self.rest - V) / 3, V.shape)
-        return FreemanState(V, share, share, share)
+        there = jnp.broadcast_to(jnp.asarray(V, self.tau_m.dtype), region_shape(self))
+        share = jnp.broadcast_to(self.g_L * (self.rest - there) / 3, there.shape)
+        return FreemanState(there, share, share, share)
 
     def drift(self, t: Array, y: FreemanState, drive: Drive) -> FreemanState:
         u, (phi_E, phi_I, phi_X) = self.potential(y), _by_kind(drive.synaptic, y.V.ndim)
@@ -158,14 +158,14 @@ class FreemanMFM(AbstractFreeman):
         lasts. With equal time constants tau_s that is 1 + sum_s q_s Phi_s / g_L > (tau_m + tau_s) / dt. Below one V may
         still grow, for a while, under inputs that pulse.
         """
-        phi = np.asarray(phi, float)
-        if phi.ndim != 2 or phi.shape[1] != 3 or self.tau_m.ndim:
+        inputs = np.asarray(phi, float)
+        if inputs.ndim != 2 or inputs.shape[1] != 3 or self.tau_m.ndim:
             raise ValueError(
-                f"FreemanMFM.euler_radius: phi has shape {list(phi.shape)}; wanted [time, 3], (Phi_E, Phi_I, Phi_X), "
+                f"FreemanMFM.euler_radius: phi has shape {list(inputs.shape)}; wanted [time, 3], (Phi_E, Phi_I, Phi_X), "
                 "and a mass of one node."
             )
         q, tau = (np.array([float(getattr(self, f"{name}_{kind}")) for kind in "EIX"]) for name in ("q", "tau"))
-        strongest = phi[np.argmax(phi @ q)]
+        strongest = inputs[np.argmax(inputs @ q)]
         step = np.eye(4)
         step[0] -= dt / float(self.tau_m) * np.array([1.0, *(np.ones(3) / float(self.g_L))])
         step[1:, 0] += dt * q * strongest / tau
@@ -173,14 +173,14 @@ class FreemanMFM(AbstractFreeman):
         return float(np.max(np.abs(np.linalg.eigvals(step))))
 
 
-def _by_kind(synaptic: Array | float, rank: int) -> tuple[Array | float, Array | float, Array | float]:
+def _by_kind(synaptic: Array | float, rank: int) -> tuple[Array, Array, Array]:
     """Phi_E, Phi_I, Phi_X of an input with an axis of kinds before the `rank` of the state, or with excitation alone."""
-    if jnp.ndim(synaptic) <= rank:
-        return synaptic, 0.0, 0.0
-    shape = jnp.shape(synaptic)
-    if shape[0] != 3:
+    phi = jnp.asarray(synaptic)
+    if phi.ndim <= rank:
+        return phi, jnp.zeros_like(phi), jnp.zeros_like(phi)
+    if phi.shape[0] != 3:
         raise ValueError(
-            f"Freeman mass: an input of shape {list(shape)}; wanted three kinds first, (Phi_E, Phi_I, Phi_X), or "
+            f"Freeman mass: an input of shape {list(phi.shape)}; wanted three kinds first, (Phi_E, Phi_I, Phi_X), or "
             "excitation alone without that axis."
         )
-    return synaptic[0], synaptic[1], synaptic[2]  # pyright: ignore[reportIndexIssue]
+    return phi[0], phi[1], phi[2]

@@ -62,16 +62,16 @@ def test_the_conventional_mass_is_linear_in_each_weight(x64):
     """Gradients by superposition: V(2 q) - V(q) is q times dV/dq, exactly."""
     phi = np.abs(np.random.default_rng(0).normal(size=(300, 3)))
     mass = jnm.FreemanCFM(Vbar=-58.0)
+    inputs = jnm.Sampled(jnp.asarray(phi), dt=DT, into="synaptic", hold=True)
     for kind in ("q_E", "q_I", "q_X"):
-        where = lambda m, kind=kind: getattr(m, kind)
-        inputs = jnm.Sampled(jnp.asarray(phi), dt=DT, into="synaptic", hold=True)
 
-        def last(q, where=where, inputs=inputs):
-            model = eqx.tree_at(where, mass, q)
+        def last(q, kind=kind):
+            model = eqx.tree_at(lambda m: getattr(m, kind), mass, q)
             return jnm.simulate(model, t1=30.0, dt=DT, solver=diffrax.Euler(), stimulus=inputs).ys.V[-1]
 
-        value, slope = jax.value_and_grad(last)(where(mass))
-        assert float(slope * where(mass)) == pytest.approx(float(last(2 * where(mass)) - value), rel=1e-11)
+        q = getattr(mass, kind)
+        value, slope = jax.value_and_grad(last)(q)
+        assert float(slope * q) == pytest.approx(float(last(2 * q) - value), rel=1e-11)
 
 
 def test_the_filter_acts_on_the_product(x64):

@@ -1,5 +1,7 @@
 """Spike-contrast against numbers that equal Elephant's and its definition in NumPy; counts against Poisson theory."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -66,6 +68,22 @@ def hash_network(fraction_excitatory, p, N=200, M=10_000, steps=4000, dt=0.1):
         g += -dt / tau * g + q / tau * counts
         trains.append(fired)
     return [np.flatnonzero(x) * dt for x in np.array(trains).T]
+
+
+@pytest.mark.parametrize("rate", [0.005, 0.05])
+def test_spike_contrast_is_elephants(rate):
+    rng = np.random.default_rng(0)
+    common = np.sort(rng.uniform(0.0, 1_000.0, int(1_000 * rate)))
+    trains = [np.sort(np.clip(common + rng.normal(0.0, 4.0, common.size), 0.1, 999.9)) for _ in range(20)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Elephant's own imports
+        import elephant.spike_train_synchrony as elephant
+        import neo
+        import quantities as pq
+    theirs = elephant.spike_contrast(
+        [neo.SpikeTrain(train * pq.ms, t_stop=1_000.0 * pq.ms) for train in trains], min_bin=1 * pq.ms
+    )
+    assert spike_contrast(trains, 1_000.0).synchrony == pytest.approx(theirs, abs=1e-10)
 
 
 @pytest.mark.parametrize(("p", "spikes", "synchrony"), [(0.05, 85, 0.0341646312), (0.5, 961, 0.8445653184)])

@@ -11,8 +11,10 @@ from jnm import (
     spiking as spiking,
     stability as stability,
     studies as studies,
+    sweeps as sweeps,
     testing as testing,
 )
+from jnm._cite import cite as cite
 from jnm._describe import describe as describe
 from jnm._model import AbstractModel as AbstractModel, Drive as Drive
 from jnm._param import Interval as Interval, Positive as Positive, Real as Real, at as at, param as param
@@ -21,6 +23,7 @@ from jnm._version import __version__ as __version__
 from jnm.fitting import (
     LogSpectralLoss as LogSpectralLoss,
     TimeCourseLoss as TimeCourseLoss,
+    WhittleLoss as WhittleLoss,
     fit as fit,
     free as free,
 )
@@ -42,11 +45,19 @@ from jnm.models import (
     NMM2 as NMM2,
     PING as PING,
     ColouredNoise as ColouredNoise,
+    Epileptor as Epileptor,
     FreemanCFM as FreemanCFM,
+    FreemanLoop as FreemanLoop,
     FreemanMFM as FreemanMFM,
+    GaussianShotNoise as GaussianShotNoise,
     JansenRit as JansenRit,
+    Kuramoto as Kuramoto,
     PINGSecondOrder as PINGSecondOrder,
     Pyramidal as Pyramidal,
+    StuartLandau as StuartLandau,
+    WilsonCowan as WilsonCowan,
+    WongWang as WongWang,
+    WongWangEI as WongWangEI,
     shot_noise_psd as shot_noise_psd,
 )
 from jnm.network import (
@@ -56,3 +67,5 @@ from jnm.network import (
     Network as Network,
     Sigmoidal as Sigmoidal,
 )
+from jnm.spiking import NestedShotNoise as NestedShotNoise, ShotNoise as ShotNoise
+from jnm.sweeps import check as check, grid as grid, sample as sample, sweep as sweep, zipped as zipped

@@ -31,6 +31,10 @@ class Drive(NamedTuple):
     )
 
 
+Wiener = Callable[[Array, int], Array]
+"""From the number of a step and a count to the Wiener increments [count, size] of so many steps, in sqrt(ms)."""
+
+
 class AbstractModel(eqx.Module):
     """dy = drift(t, y, drive) dt + diffusion(t, y) dW, with t in ms and W a Wiener process in sqrt(ms).
 
@@ -62,9 +66,19 @@ class AbstractModel(eqx.Module):
         """Noise amplitudes per sqrt(ms), a state whose noiseless fields are None; None for a deterministic model."""
         return None
 
+    def colour(self, white: Wiener, start: Array, count: int, dt: float) -> Any:
+        """The noise of `count` steps from number `start`, as `step` wants it; by default the Wiener increments.
+
+        Called once a block. A model with a `step` of its own may filter white noise here, that of earlier steps too.
+        """
+        return white(start, count)
+
     @abc.abstractmethod
     def output(self, t: Array, y: State) -> Array:
-        """What other regions receive (1/ms for rates and synapses), one number a region."""
+        """What other regions receive (1/ms for rates and synapses), one number a region.
+
+        A complex one, such as z of an oscillator, where what is sent has an amplitude and a phase.
+        """
 
     @abc.abstractmethod
     def source(self, t: Array, y: State, drive: Drive) -> Array:
@@ -78,6 +92,11 @@ class AbstractModel(eqx.Module):
         """How the past enters a network with a conduction speed (`jnm.network.Delays`); None without delays."""
         return None
 
+    @property
+    def brings_step(self) -> bool:
+        """Whether the model has a `step`, which replaces the solver's; a network has if its node has."""
+        return hasattr(type(self), "step")
+
     def __new__(cls, *args: Any, **fields: Any):
         check_names(cls, fields)
         return super().__new__(cls)
@@ -87,6 +106,8 @@ class AbstractModel(eqx.Module):
 
 
 def overrides(model: AbstractModel, method: str) -> bool:
-    """Whether a model replaces an optional method of the contract, or defines `step`."""
+    """Whether a model replaces an optional method of the contract, or brings a `step`."""
+    if method == "step":
+        return model.brings_step
     own = getattr(type(model), method, None)
     return own is not None and own is not getattr(AbstractModel, method, None)

@@ -1,11 +1,12 @@
 """The command line: `jnm demo` shows the whole chain, from a brain network to sensors and back by gradient; `jnm fit`
-takes it to a user's recording."""
+takes it to a user's recording; `jnm sweep` runs many models, `jnm verify` runs some of them again."""
 
 import argparse
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jnm._version import __version__
 
@@ -55,7 +56,27 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for figure, netCDF file and text")
     fit.add_argument("--short", action="store_true", help="fewer steps, folds and controls: minutes become seconds")
     fit.set_defaults(run=_fit)
+    _add_sweeps(commands)
     return parser
+
+
+def _add_sweeps(commands: Any) -> None:
+    sweep = commands.add_parser(
+        "sweep", help="run the batch of models that a TOML file describes; run again, it goes on"
+    )
+    sweep.add_argument(
+        "config", type=Path, metavar="CONFIG.toml", help="model, what is swept, how it runs, what is kept"
+    )
+    sweep.add_argument("--store", type=Path, metavar="DIR.zarr", help="where the result goes (default CONFIG.zarr)")
+    sweep.set_defaults(run=_sweep)
+
+    verify = commands.add_parser("verify", help="compute members of a stored sweep again and compare them")
+    verify.add_argument("file", type=Path, metavar="FILE", help="a store that jnm sweep made")
+    verify.add_argument("--members", type=int, default=64, help="how many of them (default %(default)s)")
+    verify.set_defaults(run=_verify)
+
+    info = commands.add_parser("info", help="devices, precision, versions and memory: what to send with a question")
+    info.set_defaults(run=_info)
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -92,6 +113,48 @@ def _fit(options: argparse.Namespace) -> int:
         short=options.short,
     )
     print(f"\n{result}\n\nFigure, result and this text: {options.out / 'evoked-fit'}.png, .nc, .txt")
+    return 0
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from jnm.sweeps.files import sweep_file
+
+    begin = time.perf_counter()
+    store, result = sweep_file(options.config, options.store)
+    ok = int(result.ok.sum())
+    sides = " x ".join(f"{dim} ({length})" for dim, length in zip(result.ok.dims, result.ok.shape, strict=True))
+    print(f"{sides}: {ok} of {result.ok.size} members complete and finite, in {time.perf_counter() - begin:.0f} s.")
+    for told in sorted(set(result.message.values.ravel()) - {""}):
+        print(f"  {int((result.message == told).sum())} members: {told}")
+    print(f"Result: {store}; in Python, jnm.sweeps.open_store({str(store)!r})")
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from jnm.sweeps.files import verify_file
+
+    result = verify_file(options.file, options.members)
+    print(result)
+    return 0 if result.same else 1
+
+
+def _info(options: argparse.Namespace) -> int:
+    import platform
+
+    import jax
+
+    from jnm._version import versions
+    from jnm.sweeps.memory import device_memory, host_memory, text
+
+    devices = jax.local_devices()
+    rows = {
+        "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+        "python": f"{platform.python_version()} on {platform.platform()}",
+        "devices": ", ".join(f"{device.platform} {device.id} ({device.device_kind})" for device in devices),
+        "precision": "float64" if jax.config.jax_enable_x64 else "float32",  # pyright: ignore[reportAttributeAccessIssue]
+        "memory": f"{text(device_memory(devices))} a device, {text(host_memory())} on this machine",
+    }
+    print("\n".join(f"{name:<10} {value}" for name, value in rows.items()))
     return 0
 
 

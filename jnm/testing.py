@@ -262,7 +262,9 @@ def _smooth_answers(case: _Case) -> dict[str, Array]:
     """The answers through which gradients flow, by name."""
     answers = _answers(*case)
     drift = {f"drift.{field}": value for field, value in answers["drift"]._asdict().items() if value is not None}
-    return drift | {name: answers[name] for name in ("output", "source")}
+    sent = answers["output"]
+    parts = {"output.real": sent.real, "output.imag": sent.imag} if jnp.iscomplexobj(sent) else {"output": sent}
+    return drift | parts | {"source": answers["source"]}
 
 
 def _away(y: State, by: float) -> State:

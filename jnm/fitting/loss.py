@@ -87,6 +87,23 @@ class AbstractResidualLoss(AbstractLoss):
         return jnp.mean(self.residuals(model, key) ** 2)
 
 
+class AbstractLikelihood(AbstractLoss):
+    """A loss that is a likelihood: what is known of its parameters is the curvature of log L, and posteriors can use it."""
+
+    @property
+    def data(self) -> float:
+        """How many independent data there are: the loss is - log L over their number, up to a constant."""
+        return 1.0
+
+    @abc.abstractmethod
+    def log_likelihood(self, model: Any) -> Float[Array, ""]:
+        """log L of the measurement under a model, up to a constant."""
+
+    @abc.abstractmethod
+    def scores(self, build: Any, theta: Any) -> tuple[np.ndarray, np.ndarray]:
+        """J [datum, parameter] and r [datum] with d log L / d theta = J^T r and the Fisher information J^T J."""
+
+
 def simulated(simulation: Simulation, model: Any, key: PRNGKeyArray, shape: tuple[int | None, ...]) -> Array:
     """What the simulation gives, as [time, channel], checked against the shape of the measurement."""
     y = jnp.asarray(simulation(model, key))

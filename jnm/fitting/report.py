@@ -15,8 +15,9 @@ from jax.flatten_util import ravel_pytree
 
 from jnm._param import Domain, Interval
 from jnm.fitting.fit import Fit
-from jnm.fitting.loss import AbstractLoss, AbstractResidualLoss
-from jnm.fitting.uncertainty import Uncertainty, uncertainty
+from jnm.fitting.identifiability import information
+from jnm.fitting.loss import AbstractLikelihood, AbstractLoss, AbstractResidualLoss
+from jnm.fitting.uncertainty import Uncertainty, of_likelihood, uncertainty
 
 _AT_BOUND = 0.01  # of an interval's width: nearer than this the logistic function hardly lets theta move the parameter
 _REPORT_KEYS = 2**32 - 1  # folded into the fit's key: keys that neither its steps nor its judging used
@@ -99,6 +100,8 @@ def report(fit: Fit, level: float, keys: int) -> Report:
 
 def _uncertainty(fit: Fit, keys: int) -> tuple[Uncertainty | None, str]:
     """The uncertainty of the estimates, or why there is none."""
+    if isinstance(fit.loss, AbstractLikelihood) and np.isfinite(fit.best_loss):
+        return of_likelihood(fit.loss, fit.build, fit.theta), ""
     terms = fit.loss.terms() if isinstance(fit.loss, AbstractLoss) else ((1.0, fit.loss),)
     if not all(isinstance(term, AbstractResidualLoss) for _, term in terms):
         return None, "the loss has a term without residuals"
@@ -171,6 +174,8 @@ def _notes(fit: Fit, known: Uncertainty | None) -> list[str]:
             f"NOT ARRIVED: the best point lies about {known.remaining:.1f} standard deviations further, which the "
             "intervals allow for; take more steps, a step size that decays, or more keys"
         )
+    if isinstance(fit.loss, AbstractLikelihood) and known is not None:
+        notes.append(str(information(fit.loss, fit.build, fit.theta)))
     if fit.starts:
         ends = sorted(one.best_loss for one in fit.starts)
         notes.append(f"{len(fit.starts)} starts ended at losses {ends[0]:.4g} to {ends[-1]:.4g}")

@@ -66,6 +66,18 @@ def uncertainty(terms: Any, build: Any, theta: PyTree, keys: PRNGKeyArray) -> Un
     return Uncertainty(covariance + np.outer(step, step), min(f for _, f in scatter), blind, remaining)
 
 
+def of_likelihood(loss: Any, build: Any, theta: PyTree) -> Uncertainty:
+    """The uncertainty of a maximum likelihood: the inverse of its Fisher information F = J^T J; no noise of simulations.
+
+    `loss` gives J and r with the gradient J^T r of log L (`AbstractLikelihood.scores`).
+    """
+    J, r = loss.scores(build, theta)
+    inverse, blind = _inverse(J.T @ J)
+    step = inverse @ (J.T @ r)
+    sd = np.sqrt(np.maximum(np.diag(inverse), _NEGLIGIBLE**2))
+    return Uncertainty(inverse + np.outer(step, step), np.inf, blind, float(np.max(np.abs(step) / sd)))
+
+
 def _shortened(terms: Any, build: Any, theta: PyTree, step: np.ndarray, keys: PRNGKeyArray) -> np.ndarray:
     """The step, half, a quarter or an eighth of it, whichever first lowers the loss on the keys; else none."""
     flat, unravel = ravel_pytree(theta)

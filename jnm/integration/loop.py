@@ -97,7 +97,9 @@ class Loop(eqx.Module):
             return None
         if like is None:
             return jax.vmap(lambda k: jax.random.fold_in(key, k))(start + jnp.arange(length, dtype=jnp.int32))
-        return self.noise.draw(key, start, length, self.stepper.dt, like, needs_levy_area(self.stepper.solver))
+        model, dt = self.stepper.model, self.stepper.dt
+        levy = needs_levy_area(self.stepper.solver) and not model.brings_step
+        return model.colour(lambda first, count: self.noise.draw(key, first, count, dt, like, levy), start, length, dt)
 
     def _finished(self, saved: Any, carry: Carry) -> Any:
         if isinstance(self.save, Reduction):

@@ -31,15 +31,15 @@ from jnm.meg.sensors import Numbers, Sensors
 MU0_OVER_4PI = 1e5
 """mu0/4pi = 1e-7 T m/A in fT mm^2/(nA m): 1e-7 T/fT (1e15) times 1/m^2 per 1/mm^2 (1e6) times A m per nA m (1e-9)."""
 
-Kernel = Callable[[Array, Array, Array], Array]
+NEAREST_MM = 5.0
+"""Coils of a head are farther than this from every source (chosen; MNE leaves out sources this near to the skull)."""
 
+_TOGETHER = 32  # dipoles; 256 took twice as long on a CPU
 
-def dot(a: Float[Array, "*#shape 3"], b: Float[Array, "*#shape 3"]) -> Float[Array, "*#shape 1"]:
-    """Inner product of 3-vectors, keeping the axis."""
-    # term by term: jaxlib 0.10.2 miscompiles a sum within a sum on CPUs (jax-ml/jax#39103; here it was wrong by 130 %),
-    # and a matrix product would be rounded to TF32 on GPUs
-    products = a * b
-    return products[..., 0:1] + products[..., 1:2] + products[..., 2:3]
+Vectors = tuple[Array, Array, Array]
+"""x, y and z apart: arrays with a last axis of three would leave a processor's vector units idle."""
+
+Kernel = Callable[[Vectors, Vectors, Vectors], Vectors]
 
 
 def infinite_kernel(
@@ -49,8 +49,7 @@ def infinite_kernel(
 
     For teaching: without return currents it misses a head by 40 % in magnetometers, 100 % in planar gradiometers.
     """
-    a = points - positions
-    return MU0_OVER_4PI * jnp.cross(a, normals) / dot(a, a) ** 1.5
+    return jnp.stack(_infinite(_apart(points), _apart(normals), _apart(positions)), axis=-1)
 
 
 def sphere_kernel(
@@ -60,16 +59,49 @@ def sphere_kernel(
 
     Radius and conductivity do not matter; the dipole must be nearer to the centre than the coil. Shapes broadcast.
     """
-    a_vector = points - positions
-    a, r = jnp.sqrt(dot(a_vector, a_vector)), jnp.sqrt(dot(points, points))
-    along = dot(a_vector, points)
-    F = a * (r * a + along)
-    along_r, along_r0 = a**2 / r + along / a + 2 * a + 2 * r, a + 2 * r + along / a
-    n_gradF = along_r * dot(normals, points) - along_r0 * dot(normals, positions)
-    return MU0_OVER_4PI * jnp.cross(positions, normals / F - points * n_gradF / F**2)
+    return jnp.stack(_sphere(_apart(points), _apart(normals), _apart(positions)), axis=-1)
 
 
-def sphere_lead_field(positions_mm: Numbers, sensors: Sensors, origin_mm: Numbers) -> Float[Array, "channel source 3"]:
+def _infinite(r: Vectors, n: Vectors, r0: Vectors) -> Vectors:
+    a = _minus(r, r0)
+    return _times(MU0_OVER_4PI / _dot(a, a) ** 1.5, _cross(a, n))
+
+
+def _sphere(r: Vectors, n: Vectors, r0: Vectors) -> Vectors:
+    a_vector = _minus(r, r0)
+    a, length = jnp.sqrt(_dot(a_vector, a_vector)), jnp.sqrt(_dot(r, r))
+    along = _dot(a_vector, r)
+    F = a * (length * a + along)
+    along_r, along_r0 = a**2 / length + along / a + 2 * a + 2 * length, a + 2 * length + along / a
+    n_gradF = along_r * _dot(n, r) - along_r0 * _dot(n, r0)
+    return _times(MU0_OVER_4PI, _cross(r0, _minus(_times(1 / F, n), _times(n_gradF / F**2, r))))
+
+
+def _apart(x: Float[Array, "*shape 3"]) -> Vectors:
+    return x[..., 0], x[..., 1], x[..., 2]
+
+
+def _dot(a: Vectors, b: Vectors) -> Array:
+    # term by term: jaxlib 0.10.2 miscompiles a sum within a sum on CPUs (jax-ml/jax#39103; here it was wrong by 130 %),
+    # and a matrix product would be rounded to TF32 on GPUs
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+def _cross(a: Vectors, b: Vectors) -> Vectors:
+    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
+
+
+def _minus(a: Vectors, b: Vectors) -> Vectors:
+    return a[0] - b[0], a[1] - b[1], a[2] - b[2]
+
+
+def _times(c: Array | float, a: Vectors) -> Vectors:
+    return c * a[0], c * a[1], c * a[2]
+
+
+def sphere_lead_field(
+    positions_mm: Numbers, sensors: Sensors, origin_mm: Numbers, radius_mm: float | None = None
+) -> Float[Array, "channel source 3"]:
     """What each channel sees of a dipole of 1 nA m along x, y, z inside a conducting sphere (Sarvas 1987).
 
         L[c, s] = sum_p w_p K(r_p - origin, n_p, r_s - origin)
@@ -82,35 +114,40 @@ def sphere_lead_field(positions_mm: Numbers, sensors: Sensors, origin_mm: Number
     - `positions_mm`: dipoles [source, 3], head frame, mm.
     - `sensors`: a helmet, `Sensors.from_info(info)` or `Sensors.canonical()`.
     - `origin_mm`: centre of the sphere [3], head frame, mm.
+    - `radius_mm`: of the sphere, which only serves to refuse dipoles and coils on its wrong side.
 
     **Returns** [channel, source, 3], fT (fT/cm for planar gradiometers) per nA m.
 
-    Raises `ValueError` for other shapes and for a dipole that is not nearer to the origin than every coil.
+    Raises `ValueError` for other shapes, for a dipole that is not nearer to the origin than every coil, and for a
+    dipole outside the sphere or a coil inside.
 
         sensors = jnm.meg.Sensors.canonical("neuromag")
         L = jnm.meg.sphere_lead_field([[0.0, 20.0, 100.0]], sensors, origin_mm=(0.0, 0.0, 45.0))
     """
     positions, origin = _points(positions_mm, "positions_mm", 2), _points(origin_mm, "origin_mm", 1)
-    _check_inside(positions, sensors, origin)
-    return _lead_field(sphere_kernel, positions, sensors, origin)
+    _check_inside(positions, sensors, origin, radius_mm)
+    return _lead_field(_sphere, positions, sensors, origin)
 
 
 def infinite_lead_field(positions_mm: Numbers, sensors: Sensors) -> Float[Array, "channel source 3"]:
     """What each channel sees of a dipole of 1 nA m along x, y, z in an infinite medium; as `sphere_lead_field`."""
     positions = _points(positions_mm, "positions_mm", 2)
-    return _lead_field(infinite_kernel, positions, sensors, jnp.zeros(3, positions.dtype))
+    _check_apart(positions, sensors)
+    return _lead_field(_infinite, positions, sensors, jnp.zeros(3, positions.dtype))
 
 
 @eqx.filter_jit
 def _lead_field(kernel: Kernel, positions: Array, sensors: Sensors, origin: Array) -> Array:
-    points, normals = sensors.points - origin[None, None], sensors.normals * sensors.weights[..., None]
+    points = _apart(sensors.points - origin[None, None])
+    normals = _apart(sensors.normals * sensors.weights[..., None])
 
     @jax.checkpoint
     def of_dipole(position: Array) -> Array:
-        return sensors.compensate(jnp.sum(kernel(points, normals, position[None, None]), axis=1))
+        coils = [jnp.sum(field, axis=1) for field in kernel(points, normals, _apart(position))]
+        return sensors.compensate(jnp.stack(coils, axis=-1))
 
-    # 8,000 sources at once would hold 2 GB of integration points, 7 GB for a gradient
-    return jnp.moveaxis(jax.lax.map(of_dipole, positions - origin[None], batch_size=256), 0, 1)
+    # 8,000 sources at once would hold 2 GB of integration points, 7 GB for a gradient; a few of them stay in the cache
+    return jnp.moveaxis(jax.lax.map(of_dipole, positions - origin[None], batch_size=_TOGETHER), 0, 1)
 
 
 def _points(value: Numbers, name: str, ndim: int) -> Array:
@@ -121,7 +158,7 @@ def _points(value: Numbers, name: str, ndim: int) -> Array:
     return array
 
 
-def _check_inside(positions: Array, sensors: Sensors, origin: Array) -> None:
+def _check_inside(positions: Array, sensors: Sensors, origin: Array, radius_mm: float | None) -> None:
     if any(isinstance(x, Tracer) for x in (positions, sensors.points, origin)):
         return  # values are not known inside jit, vmap and grad
     centre = np.asarray(origin)
@@ -134,3 +171,22 @@ def _check_inside(positions: Array, sensors: Sensors, origin: Array) -> None:
             f"{distance[outside[0]]:.1f} mm from the origin {centre.tolist()}, the nearest coil {nearest:.1f} mm. "
             "Positions, origin and sensors must all be head-frame mm; is the head position (dev_head_t) set?"
         )
+    if radius_mm is not None and not distance.max() < radius_mm < nearest:
+        raise ValueError(
+            f"a sphere of radius {radius_mm:g} mm about {centre.tolist()}: the farthest source is {distance.max():.1f} mm "
+            f"from it (source {distance.argmax()}), the nearest coil {nearest:.1f} mm; wanted sources inside, coils outside."
+        )
+
+
+def _check_apart(positions: Array, sensors: Sensors) -> None:
+    """Raise `ValueError` for a source next to a coil, where the field of a point has no meaning."""
+    if isinstance(positions, Tracer) or isinstance(sensors.points, Tracer):
+        return
+    points = np.asarray(sensors.points).reshape(-1, 3)
+    for number, source in enumerate(np.asarray(positions)):
+        nearest = np.linalg.norm(points - source, axis=-1).min()
+        if not nearest >= NEAREST_MM:
+            raise ValueError(
+                f"source {number} at {source.tolist()} mm is {nearest:.2g} mm from a coil; wanted at least "
+                f"{NEAREST_MM:g} mm. Positions and sensors must both be head-frame mm."
+            )

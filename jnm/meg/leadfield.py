@@ -10,7 +10,6 @@ the sensors, as in the head. Units: nA m to fT, fT/cm (planar gradiometers) and 
 """
 
 import dataclasses
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,8 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from jnm.meg import mne as _mne
-from jnm.meg.conductor import dot, sphere_lead_field
+from jnm.meg.conductor import infinite_lead_field, sphere_lead_field
+from jnm.meg.parcels import mean_position, read_parcels, share_kept
 from jnm.meg.sensors import UNITS, Numbers, Sensors, count, find_channels, flatten
 
 
@@ -109,12 +109,12 @@ class LeadField(eqx.Module):
         if parcels is None:
             labels, spread = tuple(f"source-{i}" for i in range(sources)), None
         else:
-            labels, spread = _parcels(parcels, arrays.source_areas)
-        share = None if spread is None else _share_kept(arrays.gain, spread, arrays.ch_types)
+            labels, spread = read_parcels(parcels, arrays.source_areas)
+        share = None if spread is None else share_kept(arrays.gain, spread, arrays.ch_types)
         return cls(
             gain=jnp.asarray(arrays.gain if spread is None else arrays.gain @ spread, dtype=float),
             sensor_positions=jnp.asarray(arrays.sensor_positions, dtype=float),
-            region_positions=jnp.asarray(_mean_position(arrays.source_positions, spread), dtype=float),
+            region_positions=jnp.asarray(mean_position(arrays.source_positions, spread), dtype=float),
             share_kept=None if share is None else jnp.asarray(share, dtype=float),
             ch_names=arrays.ch_names,
             ch_types=arrays.ch_types,
@@ -130,6 +130,7 @@ class LeadField(eqx.Module):
         origin_mm: Numbers,
         *,
         labels: Sequence[str] | None = None,
+        radius_mm: float | None = None,
     ) -> "LeadField":
         """One dipole a region in a spherical head, as `sphere_lead_field`.
 
@@ -139,15 +140,39 @@ class LeadField(eqx.Module):
         - `orientations`: unit vectors [region, 3]; None for a gain along x, y, z.
         - `sensors`, `origin_mm`: the helmet and the centre of the sphere [3], head frame, mm.
         - `labels`: the regions' names; by default region-0, region-1, ...
+        - `radius_mm`: of the sphere, if regions outside it and coils inside are to be refused.
 
         Warns of regions that point from the centre: a sphere makes them invisible, so nothing about them can be fitted.
         """
-        gain = sphere_lead_field(positions_mm, sensors, origin_mm)
+        gain = sphere_lead_field(positions_mm, sensors, origin_mm, radius_mm)
+        return cls._of_dipoles(gain, positions_mm, orientations, sensors, labels)
+
+    @classmethod
+    def infinite(
+        cls,
+        positions_mm: Numbers,
+        orientations: Numbers | None,
+        sensors: Sensors,
+        *,
+        labels: Sequence[str] | None = None,
+    ) -> "LeadField":
+        """One dipole a region in an infinite medium, as `sphere`, without return currents: for teaching only.
+
+        In magnetometers it misses a head by 40 %, in planar gradiometers by 100 %.
+        """
+        gain = infinite_lead_field(positions_mm, sensors)
+        return cls._of_dipoles(gain, positions_mm, orientations, sensors, labels)
+
+    @classmethod
+    def _of_dipoles(
+        cls, gain: Array, positions_mm: Numbers, orientations: Numbers | None, sensors: Sensors, labels: Any
+    ) -> "LeadField":
         positions = jnp.asarray(positions_mm, dtype=float)
         names = tuple(labels) if labels is not None else tuple(f"region-{i}" for i in range(len(positions)))
         if orientations is not None:
             normals = _unit_vectors(orientations, positions.shape)
-            free, gain = gain, dot(gain, normals[None])[..., 0]
+            free, (x, y, z) = gain, (gain[..., i] * normals[None, :, i] for i in range(3))
+            gain = x + y + z
             _warn_silent(gain, free, names)
         return cls(gain, sensors.positions, positions, None, sensors.ch_names, sensors.ch_types, names)
 
@@ -199,45 +224,6 @@ class LeadField(eqx.Module):
         return f"LeadField({count(self.ch_types)}; {self.gain.shape[1]} regions{', free' * (self.gain.ndim == 3)})"
 
 
-def _parcels(parcels: Mapping[str, Any] | str | Path, areas: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
-    """Labels and the matrix [source, parcel] that spreads one unit of a parcel over its sources by area."""
-    if not isinstance(parcels, Mapping):
-        try:
-            parcels = json.loads(Path(parcels).read_text())
-        except ValueError as error:
-            raise ValueError(f"{parcels} is no JSON file of parcels: {error}") from error
-    if not isinstance(parcels, Mapping) or "parcel_of_source" not in parcels:
-        raise ValueError('parcels want {"parcel_of_source": [parcel of each source], ...}; that entry is missing.')
-    of_source = np.asarray(parcels["parcel_of_source"])
-    if of_source.shape != areas.shape or of_source.dtype.kind not in "iu":
-        raise ValueError(
-            f"parcel_of_source is {of_source.dtype} of shape {of_source.shape}; wanted one whole number for each of "
-            f"the {len(areas)} sources of the forward solution (-1: no parcel). Was it made for this source space?"
-        )
-    member = of_source[:, None] == np.arange(of_source.max() + 1)[None]
-    if not member.any() or not member.any(axis=0).all():
-        empty = np.flatnonzero(~member.any(axis=0)).tolist() or "all"
-        raise ValueError(f"parcels without a source: {empty}; number the parcels 0, 1, 2, ... without gaps.")
-    labels = tuple(str(label) for label in parcels.get("label", [f"parcel-{i}" for i in range(member.shape[1])]))
-    if len(labels) != member.shape[1]:
-        raise ValueError(f"{len(labels)} labels for {member.shape[1]} parcels.")
-    weights = member * areas[:, None]
-    return labels, weights / weights.sum(axis=0)
-
-
-def _share_kept(gain: np.ndarray, spread: np.ndarray, ch_types: Sequence[str]) -> np.ndarray:
-    """|G_r| over the mean |G_v| of its sources, a mean over channel types (their units do not compare)."""
-    shares = []
-    for kind in sorted(set(ch_types)):
-        rows = gain[np.array([t == kind for t in ch_types])]
-        shares.append(np.linalg.norm(rows @ spread, axis=0) / (np.linalg.norm(rows, axis=0) @ spread))
-    return np.mean(shares, axis=0)
-
-
-def _mean_position(positions: np.ndarray, spread: np.ndarray | None) -> np.ndarray:
-    return positions if spread is None else spread.T @ positions
-
-
 def _unit_vectors(orientations: Numbers, shape: tuple[int, ...]) -> Array:
     normals = jnp.asarray(orientations, dtype=float)
     if normals.shape != shape:
@@ -257,5 +243,5 @@ def _warn_silent(gain: Array, free: Array, labels: Sequence[str]) -> None:
         warnings.warn(
             f"{len(silent)} of {len(labels)} regions point from the centre of the sphere ({', '.join(silent[:5])}): no "
             "MEG sensor sees them and no fit can reach their parameters. Use tangential orientations or a BEM.",
-            stacklevel=3,
+            stacklevel=4,
         )

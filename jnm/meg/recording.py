@@ -26,14 +26,13 @@ from jaxtyping import Float
 from jnm.meg import mne as _mne
 from jnm.meg.leadfield import LeadField
 from jnm.meg.sensors import UNITS, count, find_channels
+from jnm.meg.whitening import span, whitener
 
 BASELINE_VARIANCE = (0.7, 1.4)
 """Whitened baselines outside this are no noise the covariance describes (chosen; 1.05-1.17 on the sample recording)."""
 
 SITE_MM = 5.0
 """Coils whose centres are nearer than this share a site (Neuromag: the three of a chip, in one place)."""
-
-_NOISE_FLOOR = 1e-7  # of the largest eigenvalue of the noise in standardised channels: below it, rounding of a file
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,17 +107,7 @@ class EvokedData:
     @functools.cached_property
     def whitener(self) -> Float[np.ndarray, "rank channel"]:
         """W: projects and whitens."""
-        # in standardised channels, since fT, fT/cm and uV have no common scale to judge a rank by
-        sd = np.sqrt(np.diag(self.covariance))
-        if not np.all(sd > 0):
-            raise ValueError(
-                f"the noise covariance has no variance for {self.ch_names[int(np.argmin(sd))]}; mark it as bad."
-            )
-        U = _span(self.patterns / sd[None])
-        P = np.eye(len(sd)) - U @ U.T
-        values, vectors = np.linalg.eigh(P @ (self.covariance / (sd[:, None] * sd[None])) @ P)
-        kept = values > _NOISE_FLOOR * values[-1]
-        return (vectors[:, kept] / np.sqrt(values[kept])).T @ P / sd[None]
+        return whitener(self.covariance, self.patterns, self.ch_names)
 
     @property
     def rank(self) -> int:
@@ -142,7 +131,7 @@ class EvokedData:
     def project(self, data: Float[np.ndarray, "... channel"]) -> Float[np.ndarray, "... channel"]:
         """Without the patterns of the active projectors, still in the channels' units."""
         sd = np.sqrt(np.diag(self.covariance))
-        U = _span(self.patterns / sd[None])
+        U = span(self.patterns / sd[None])
         standard = np.asarray(data, dtype=float) / sd
         return (standard - (standard @ U) @ U.T) * sd
 
@@ -192,12 +181,6 @@ class EvokedData:
             f"EvokedData({self.condition!r}, {self.averages} trials, {count(self.ch_types)}, rank {self.rank}, "
             f"{self.times[0]:.0f} to {self.times[-1]:.0f} ms)"
         )
-
-
-def _span(patterns: np.ndarray) -> np.ndarray:
-    """An orthonormal basis [channel, n] of the patterns; those that hardly touch these channels fall out."""
-    U, sizes, _ = np.linalg.svd(patterns.T, full_matrices=False)
-    return U[:, sizes > 1e-6 * sizes.max(initial=0.0)]
 
 
 def _check_rank(recording: EvokedData, wanted: int) -> None:

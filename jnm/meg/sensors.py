@@ -13,7 +13,7 @@ baseline: they measure fT and MNE types them "mag".
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -62,14 +62,17 @@ class Sensors(eqx.Module):
     )
 
     @classmethod
-    def from_info(cls, info: Any) -> "Sensors":
+    def from_info(cls, info: Any, frame: Literal["head", "device"] = "head") -> "Sensors":
         """The MEG channels of an `mne.Info`, bads included, at the head position it states.
 
-        Raises `ValueError` without MEG channels, head position, or with a coil MNE does not define.
+        With `frame="device"` they stay where they are in the helmet, for a `jnm.meg.HeadPosition` to move. Raises
+        `ValueError` without MEG channels, head position, or with a coil MNE does not define.
 
             sensors = jnm.meg.Sensors.from_info(raw.info)
         """
-        coils = _mne.coils(info)
+        if frame not in ("head", "device"):
+            raise ValueError(f'Sensors.from_info: frame = {frame!r}; wanted "head" or "device".')
+        coils = _mne.coils(info, in_head=frame == "head")
         noise = [_noise_density(kind, coil) for kind, coil in zip(coils.ch_types, coils.coil_types, strict=True)]
         return cls(
             points=jnp.asarray(coils.points, dtype=float),
@@ -95,6 +98,42 @@ class Sensors(eqx.Module):
             raise ValueError(f"unknown MEG system {system!r}; known: {known}. For others, Sensors.from_info(info).")
         translation = HEAD_POSITION[system] if translation_mm is None else translation_mm
         return cls.from_info(_mne.canonical_info(system, translation))
+
+    @classmethod
+    def point(
+        cls,
+        positions_mm: Numbers,
+        normals: Numbers,
+        *,
+        ch_names: Sequence[str] | None = None,
+        noise_density: float = 10.0,
+    ) -> "Sensors":
+        """Point magnetometers anywhere: an optically pumped array, or a field along an axis (fT).
+
+        **Arguments**
+
+        - `positions_mm`, `normals`: [channel, 3], head frame; unit vectors are what each measures along.
+        - `ch_names`: by default point-0, point-1, ...; `noise_density`: white noise, fT/sqrt(Hz).
+
+            grid = jnm.meg.Sensors.point(110.0 * directions, directions)      # radial, on a sphere
+        """
+        points, axes = jnp.asarray(positions_mm, dtype=float), jnp.asarray(normals, dtype=float)
+        if points.ndim != 2 or points.shape[1] != 3 or axes.shape != points.shape:
+            raise ValueError(
+                f"Sensors.point: positions_mm {list(points.shape)}, normals {list(axes.shape)}; wanted [channel, 3] each."
+            )
+        names = tuple(f"point-{i}" for i in range(len(points))) if ch_names is None else tuple(ch_names)
+        if len(names) != len(points):
+            raise ValueError(f"Sensors.point: {len(names)} ch_names for {len(points)} positions.")
+        return cls(
+            points=points[:, None],
+            normals=axes[:, None],
+            weights=jnp.ones(points.shape[:1] + (1,), points.dtype),
+            compensation=None,
+            noise_density=jnp.full(points.shape[:1], noise_density, points.dtype),
+            ch_names=names,
+            ch_types=("mag",) * len(names),
+        )
 
     @property
     def units(self) -> tuple[str, ...]:

@@ -8,4 +8,11 @@ from jnm.network.coupling import (
     Sigmoidal as Sigmoidal,
 )
 from jnm.network.delay import Delays as Delays
+from jnm.network.heterogeneity import Heterogeneous as Heterogeneous
 from jnm.network.network import Network as Network
+from jnm.network.surrogates import (
+    neighbourly as neighbourly,
+    relabelled as relabelled,
+    rewired as rewired,
+    shuffled as shuffled,
+)

@@ -208,6 +208,12 @@ class Connectome(eqx.Module):
         """Eigenvalues by descending real part, in double precision; real under detailed balance."""
         return spectrum.eigenvalues(self.weights)
 
+    def plot(self, strongest: float = 0.04) -> Any:
+        """The matrix and, with centres, the regions from three sides; returns the Figure. See `jnm.plot.connectome`."""
+        from jnm.plot import connectome
+
+        return connectome(self, strongest)
+
     def subset(self, regions: Iterable[str | int]) -> "Connectome":
         """Only these regions, in this order, by label or by index. Raises `ValueError` for one that is not there."""
         return self._take([self._index(region) for region in regions])

@@ -9,6 +9,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jnm._param import Positive, check_domains, check_names, lift, param
@@ -70,4 +71,6 @@ class Sigmoidal(AbstractCoupling):
     high: Float[Array, "..."] = param(0.1, unit="1/ms", domain=Positive(), doc="saturated afferent activity")
 
     def afferent(self, total, own, strength):
+        if jnp.iscomplexobj(total):
+            raise ValueError("Sigmoidal: the node sends complex numbers, which have no order; use Linear or Diffusive.")
         return self.high * jax.nn.sigmoid(self.slope * (total - self.midpoint))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jnm._model import AbstractModel, Drive, State
+from jnm._model import AbstractModel, Drive, State, Wiener
 from jnm._param import Interval, Positive, as_parameter, param, share
 from jnm.network.connectome import Connectome
 from jnm.network.coupling import AbstractCoupling, Linear
@@ -65,11 +65,11 @@ class Network(AbstractModel):
             raise ValueError(
                 "Network: the node is itself a network; a node is one region, or regions without coupling."
             )
-        for leaf in jax.tree.leaves(self.node.init()):
-            if leaf.ndim > self.node.rank and leaf.shape[-1] not in (1, self.n_regions):
-                raise ValueError(
-                    f"Network: node parameters for {leaf.shape[-1]} regions, but the connectome has {self.n_regions}."
-                )
+        regions = _regions(self.node)
+        if regions not in ((), (1,), (self.n_regions,)):
+            raise ValueError(
+                f"Network: node parameters for {regions[0]} regions, but the connectome has {self.n_regions}."
+            )
         _check_gain(self.coupling.gain, self.node, self.n_regions)
 
     @property
@@ -100,8 +100,10 @@ class Network(AbstractModel):
     def init(self) -> State:
         """The node's start in every region."""
 
+        regional = bool(_regions(self.node))
+
         def spread(leaf):
-            lead = leaf if leaf.ndim > self.node.rank else leaf[..., None]
+            lead = leaf if regional else leaf[..., None]
             return jnp.broadcast_to(lead, (*lead.shape[:-1], self.n_regions))
 
         return jax.tree.map(spread, self.node.init())
@@ -111,6 +113,17 @@ class Network(AbstractModel):
 
     def diffusion(self, t: Array, y: State) -> State | None:
         return self.node.diffusion(t, y)
+
+    def colour(self, white: Wiener, start: Array, count: int, dt: float) -> Any:
+        return self.node.colour(white, start, count, dt)
+
+    @property
+    def brings_step(self) -> bool:
+        return self.node.brings_step
+
+    def step(self, t: Array, dt: float, y: State, drive: Drive, noise: Any) -> State:
+        """The node's own, if it brings one; what arrives at the start of a step is held during it."""
+        return self.node.step(t, dt, y, self._driven(t, y, drive), noise)  # pyright: ignore[reportAttributeAccessIssue]
 
     def output(self, t: Array, y: State) -> Array:
         return self.node.output(t, y)
@@ -166,18 +179,26 @@ def _speed_range(speed: Any, given: tuple[float, float] | None) -> tuple[float, 
     return low, high
 
 
+def _regions(node: AbstractModel) -> tuple[int, ...]:
+    """The region axis of a node of which the parameters differ between regions, () for others."""
+    return jax.eval_shape(lambda: node.output(jnp.zeros(()), node.init())).shape
+
+
 def _populations(node: AbstractModel) -> int:
-    """P, the length of the axis before the regions; 0 for a node without one."""
-    return max((leaf.shape[0] for leaf in jax.tree.leaves(node.init()) if leaf.ndim), default=1) if node.rank else 0
+    """P, the length of an input's axis before the regions, also of a node that says so (`n_inputs`); 0 for none."""
+    own, regions = getattr(node, "n_inputs", 0), len(_regions(node))
+    leads = [leaf.shape[: leaf.ndim - regions] for leaf in jax.tree.leaves(jax.eval_shape(node.init))]
+    return max((lead[0] for lead in leads if len(lead) == 1), default=own)  # neurons have two axes there
 
 
 def _check_gain(gain: Array, node: AbstractModel, n_regions: int) -> None:
-    receiving = len(getattr(node, "receive", None) or range(_populations(node)))
+    populations = _populations(node)
+    receiving = len(getattr(node, "receive", None) or range(populations))
     rows, columns = (*gain.shape, 1, 1)[:2]
-    if gain.ndim > 2 or (gain.ndim and not node.rank) or rows not in (1, receiving) or columns not in (1, n_regions):
+    if gain.ndim > 2 or (gain.ndim and not populations) or rows not in (1, receiving) or columns not in (1, n_regions):
         kinds = (
             f", [{receiving}] or [{receiving}, {n_regions}]"
-            if node.rank
+            if populations
             else " (scale the rows of the weights instead)"
         )
         raise ValueError(f"Network: the coupling's gain has shape {list(gain.shape)}; this node wants []{kinds}.")

@@ -8,6 +8,7 @@ from jnm.observe.analytic import (
     envelope_spectrum as envelope_spectrum,
     phase as phase,
 )
+from jnm.observe.bold import Bold as Bold, Hemodynamics as Hemodynamics, bold as bold
 from jnm.observe.compare import (
     Lag as Lag,
     RunSpectrum as RunSpectrum,
@@ -46,5 +47,12 @@ from jnm.observe.spikes import (
     fano_factor as fano_factor,
     spike_contrast as spike_contrast,
     spike_counts as spike_counts,
+)
+from jnm.observe.streaming import (
+    Extremes as Extremes,
+    Histogram as Histogram,
+    running_extremes as running_extremes,
+    running_histogram as running_histogram,
+    together as together,
 )
 from jnm.observe.synchrony import kuramoto_order as kuramoto_order, phase_locking as phase_locking

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from jnm.plot.connectome import connectome as connectome
+from jnm.plot.sweep import sweep as sweep
+
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8A8A8A"
 
 

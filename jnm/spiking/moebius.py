@@ -42,8 +42,22 @@ def lorentzian(n: int) -> Float[np.ndarray, " neuron"]:
     return np.tan(np.pi * (u - 0.5))
 
 
-def stationary(key: PRNGKeyArray, x: Float[Array, " neuron"]) -> tuple[Array, Array]:
+def stationary(key: PRNGKeyArray, x: Float[Array, "neuron ..."]) -> tuple[Array, Array]:
     """p and q of neurons at constant inputs x, those that fire at random phases."""
-    phase = jnp.pi * (jax.random.uniform(key, x.shape, x.dtype) - 0.5)
-    w = jnp.sqrt(jnp.abs(x))
+    return at_phase(jax.random.uniform(key, x.shape, x.dtype), x)
+
+
+def at_phase(u: Array, x: Array) -> tuple[Array, Array]:
+    """p and q of neurons at constant inputs x: with x > 0 at the part u of the interval between two spikes."""
+    phase, w = jnp.pi * (u - 0.5), jnp.sqrt(jnp.abs(x))
     return jnp.where(x > 0, w * jnp.sin(phase), -w), jnp.where(x > 0, jnp.cos(phase), 1.0)
+
+
+def until_spike(p: Array, q: Array, x: Array) -> Array:
+    """After how many tau_m a neuron V = p / q with input x fires; the time since it fired is that of -p, q.
+
+    For a neuron that does: V above sqrt(-x) where x < 0.
+    """
+    w = jnp.sqrt(jnp.maximum(jnp.abs(x), 1e-20))
+    closing = jnp.where(x > 0, 0.0, jnp.minimum(w * q / p, 1 - jnp.finfo(p.dtype).eps))  # 1 where it rests again
+    return jnp.where(x > 0, jnp.arctan2(w * q, p), jnp.arctanh(closing)) / w

@@ -17,12 +17,14 @@ from jnm._model import AbstractModel, State
 from jnm.stability import plots
 from jnm.stability.equilibria import resting
 from jnm.stability.field import as_vector, flat, shaped, slope
+from jnm.stability.homogeneous import in_unison
 from jnm.stability.orbit import Mesh, along, multipliers, periodic, slopes_at, solve_orbit
 from jnm.stability.precision import concrete, in_double
 from jnm.stability.root import attach, linearise, nearest
 
 _SAMPLES = 4096  # of a run that looks for an oscillation
 _TRIES = 4  # runs, each twice as long as the last
+_CLOSE = 0.01  # distance of two passages, relative to the cycle's size, below which they are one
 _AMPLITUDE = 1e-4  # smallest swing, relative to the state's size, that is called an oscillation
 
 
@@ -121,6 +123,9 @@ def limit_cycle(model: AbstractModel, start: State | None = None, *, settle: flo
 
     **Arguments**
 
+    - `model`: any model with a drift. Of a network of like regions, each receiving the same sum of weights, the cycle is
+      that of all regions in unison, a `Cycle` of `jnm.stability.homogeneous(network)`; `dispersion` tells whether the
+      regions stay together. With a `start` of all its regions the whole network is run instead.
     - `start`: a state from which to run; by default next to each unstable fixed point, then `model.init()`.
     - `settle`: length of the first run in ms; it is doubled up to three times until the activity repeats itself.
 
@@ -132,6 +137,8 @@ def limit_cycle(model: AbstractModel, start: State | None = None, *, settle: flo
     """
     if not settle > 0:
         raise ValueError(f"limit_cycle: settle = {settle} ms; the first run takes a positive time.")
+    if start is None or jax.tree.map(jnp.shape, start) != jax.tree.map(jnp.shape, model.init()):
+        model = in_unison(model)
     fixed = concrete(model, "limit_cycle")
     begins = _begins(fixed) if start is None else [np.asarray(as_vector(fixed, start, "limit_cycle: start"))]
     ends = []
@@ -164,9 +171,9 @@ def _follow(model: AbstractModel, mesh: Mesh, guess: Float[Array, " unknown"]) -
 
 
 def _begins(model: AbstractModel) -> list[Float[np.ndarray, " n"]]:
-    """A tenth off each unstable fixed point, and the model's own start."""
+    """A tenth off each unstable fixed point, and the model's own start; off the origin, which has no size, a thousandth."""
     unstable = [np.asarray(flat(point.state)) for point in resting(model, 16) if not point.stable]
-    return [*(x * 1.1 + 1e-3 * np.max(np.abs(x)) for x in unstable), np.asarray(flat(model.init()))]
+    return [*(x * 1.1 + 1e-3 * (np.max(np.abs(x)) or 1.0) for x in unstable), np.asarray(flat(model.init()))]
 
 
 def _settled(model: AbstractModel, x: Float[np.ndarray, " n"], duration: float) -> tuple[Any, str]:
@@ -177,7 +184,7 @@ def _settled(model: AbstractModel, x: Float[np.ndarray, " n"], duration: float) 
         if not np.all(np.isfinite(states)):
             return None, "the activity leaves all bounds"
         tail = states[len(states) // 2 :]
-        size = np.max(np.abs(tail), axis=0) + 0.02 * np.max(np.abs(tail))
+        size = np.max(np.abs(tail), axis=0) + 0.02 * np.max(np.abs(tail)) + 1e-300
         if np.max(np.ptp(tail, axis=0) / size) < _AMPLITUDE:
             return None, "the activity comes to rest"
         end = "the activity neither rests nor repeats itself"
@@ -198,10 +205,14 @@ def _last_lap(states: Float[np.ndarray, "time n"]) -> int | None:
     if not len(away):
         return None
     before = gap[: away[-1]]
-    dips = np.flatnonzero(
+    dips = 1 + np.flatnonzero(
         (before[1:-1] <= before[:-2]) & (before[1:-1] < before[2:]) & (before[1:-1] < 0.1 * gap.max())
     )
-    return int(dips[-1] + 1) if len(dips) else None
+    # Of a cycle that goes round twice, the passage before the last comes less close: by parabolas between samples.
+    left, middle, right = (before[dips + k] ** 2 for k in (-1, 0, 1))
+    closest = np.sqrt(np.maximum(middle - (left - right) ** 2 / (8 * (left - 2 * middle + right) + 1e-300), 0.0))
+    close = dips[closest < np.maximum(3 * np.min(closest, initial=np.inf), _CLOSE * gap.max())]
+    return int(close[-1]) if len(close) else None
 
 
 def _is_cycle(orbit: tuple[Mesh, np.ndarray], period: float, size: Float[np.ndarray, " n"]) -> bool:

@@ -29,6 +29,7 @@ from jnm.stability.precision import concrete, in_double
 from jnm.stability.root import linearise, newton
 
 _CUTS = 12  # halvings of a step in search of one crossing at a time
+_AT_ZERO = 1e-6  # the size of a state whose every entry is zero, as that of an oscillator at its Hopf point is
 
 
 class Found(list):
@@ -135,7 +136,8 @@ def resting(model: AbstractModel, starts: int) -> FixedPoints | tuple[()]:
 def scale_of(points: list[Float[np.ndarray, " n+1"]], low: float, high: float) -> Float[np.ndarray, " n+1"]:
     """The size of each unknown along a branch: of the states that it starts from, and of the range."""
     states = np.max(np.abs(np.stack(points)[:, :-1]), axis=0)
-    return np.append(np.maximum(states, 0.02 * np.max(states)), high - low)
+    least = max(0.02 * np.max(states), _AT_ZERO)
+    return np.append(np.maximum(states, least), high - low)
 
 
 def equilibrium(args: Any, z: Float[Array, " n+1"]) -> Float[Array, " n"]:

@@ -189,7 +189,13 @@ def linearised(model: AbstractModel, state: State, input: Input, output: Output)
             return output(t, y)
         return model.output(t, y) if output == "output" else model.source(t, y, drive(u))
 
-    shape = jax.eval_shape(seen, x, nothing).shape
+    like = jax.eval_shape(seen, x, nothing)
+    if jnp.issubdtype(like.dtype, jnp.complexfloating):
+        raise ValueError(
+            f"The output of a {type(model).__name__} is complex; its linear response is that of a real one: give "
+            "output='source', or a function of (t, y) that returns real numbers."
+        )
+    shape = like.shape
     b = jax.jacfwd(lambda u: slope(model, x, drive(u)))(nothing)
     c, d = jax.jacfwd(seen, argnums=(0, 1))(x, nothing)
     return System(jacobian(model, x), b, c.reshape(-1, x.size), d.reshape(-1)), shape

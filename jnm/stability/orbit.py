@@ -9,6 +9,7 @@ well as stable ones. Each arc takes K steps of the eighth-order method of Dorman
 tells where the mesh must be fine: all steps are given the same error.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import diffrax
@@ -22,6 +23,9 @@ from jaxtyping import Array, Complex, Float
 from jnm._model import AbstractModel
 from jnm.stability.field import slope
 from jnm.stability.root import newton
+
+Field = Callable[[Array], Array]
+"""The slope dx/dt of a flat vector x."""
 
 ARCS, STEPS = 10, 16  # 160 steps a period: seven digits and more of the period on the spec's sharpest spikes
 _TABLEAU = diffrax.Dopri8.tableau
@@ -39,10 +43,13 @@ class Mesh(NamedTuple):
 
 def advance(model: AbstractModel, x: Float[Array, " n"], h: Float[Array, ""]) -> tuple[Array, Array]:
     """One step of length h ms, and its embedded error."""
+    return _step(lambda x: slope(model, x), x, h)
 
+
+def _step(field: Field, x: Float[Array, " n"], h: Float[Array, ""]) -> tuple[Array, Array]:
     def stage(slopes, row):
         number, weights = row
-        return slopes.at[number].set(slope(model, x + h * (weights @ slopes))), None
+        return slopes.at[number].set(field(x + h * (weights @ slopes))), None
 
     # A loop over the stages rather than thirteen copies of the drift: less to compile.
     number, weights = np.arange(len(_LOWER)), jnp.asarray(_LOWER, x.dtype)
@@ -50,9 +57,14 @@ def advance(model: AbstractModel, x: Float[Array, " n"], h: Float[Array, ""]) ->
     return x + h * (_TABLEAU.b_sol[:-1] @ slopes), h * (_TABLEAU.b_error[:-1] @ slopes)
 
 
+def follow_field(field: Field, x: Float[Array, " n"], steps: Float[Array, " step"]) -> Float[Array, " n"]:
+    """What dx/dt = field(x) has come to after steps of the given lengths in ms."""
+    return jax.lax.scan(lambda x, h: (_step(field, x, h)[0], None), x, steps)[0]
+
+
 def arc(model: AbstractModel, x: Float[Array, " n"], steps: Float[Array, " step"]) -> Float[Array, " n"]:
     """The state after steps of the given lengths in ms."""
-    return jax.lax.scan(lambda x, h: (advance(model, x, h)[0], None), x, steps)[0]
+    return follow_field(lambda x: slope(model, x), x, steps)
 
 
 class Joined(eqx.Module):

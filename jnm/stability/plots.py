@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from jnm.stability.cycle_branch import CycleBranch
     from jnm.stability.hopf_curve import HopfCurve
     from jnm.stability.linear_response import LinearSpectrum, TransferFunction
+    from jnm.stability.lyapunov import Lyapunov
+    from jnm.stability.transverse import Dispersion
 
 Output = Callable[[Array, State], Array] | None
 
@@ -118,6 +120,41 @@ def border(curve: "HopfCurve", other: Any = None, other_label: str | None = None
     ax.autoscale_view()
     ax.figure.colorbar(pieces, ax=ax, label="frequency born there (Hz)")
     ax.set(xlabel=curve.names[0], ylabel=other_label or curve.names[1])
+    return ax.figure
+
+
+def dispersion(found: "Dispersion", ax: Any = None) -> Any:
+    """Growth rates against the real part of the connectivity's eigenvalues, coloured by frequency; above 0 it grows."""
+    from jnm import plot
+
+    ax = plot.axes(ax)
+    eigenvalues, growth = np.real(found.connectivity_eigenvalues), np.asarray(found.growth_rates)
+    ax.axhline(0, color="black", lw=0.8)
+    ax.plot(eigenvalues, growth, color=plot.GREY, lw=0.8, zorder=1)
+    dots = ax.scatter(eigenvalues, growth, c=np.asarray(found.frequencies_hz), cmap="viridis", s=22, zorder=2)
+    ax.figure.colorbar(dots, ax=ax, label="frequency (Hz)")
+    title = "" if len(growth) == 1 else f"{found.unstable} of {len(growth) - 1} transverse modes grow"
+    ax.set(xlabel="eigenvalue of the connectivity", ylabel="growth rate (1/ms)", title=title)
+    return ax.figure
+
+
+def lyapunov(found: "Lyapunov", ax: Any = None) -> Any:
+    """How the estimates settle: the mean growth up to each time, and two standard errors at the end."""
+    from jnm import plot
+
+    ax = plot.axes(ax)
+    growth = np.asarray(found.final.growth)[round(found.discard / found.every) :] / found.every
+    time = (found.discard + found.every * np.arange(1, len(growth) + 1)) / 1000
+    settling = np.cumsum(growth, axis=0) / np.arange(1, len(growth) + 1)[:, None]
+    ax.axhline(0, color="black", lw=0.8)
+    ax.plot(time, settling, color=plot.BLUE, lw=1.2)
+    ends, errors = np.asarray(found.exponents), np.asarray(found.standard_errors)
+    ax.errorbar(np.full(len(ends), time[-1]), ends, 2 * errors, fmt="o", color=plot.ORANGE, capsize=3)
+    late = settling[len(settling) // 20 :]
+    ax.set(
+        xlabel="time (s)", ylabel="Lyapunov exponents (1/ms)", title=f"start: {found.start}",
+        ylim=(min(late.min(), (ends - 3 * errors).min()), max(late.max(), (ends + 3 * errors).max())),
+    )  # fmt: skip
     return ax.figure
 
 

@@ -1,6 +1,8 @@
 """What all of this folder needs: MNE-Python itself, its units and frames, and its files."""
 
+import operator
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,6 +14,9 @@ from jnm._optional import require
 MM_PER_M = 1e3
 PER_NANOAMPERE_METRE = {"mag": 1e6, "grad": 1e4, "eeg": 1e-3}
 """T, T/m and V per A m times these are fT, fT/cm and uV per nA m."""
+
+NANOAMPERE_METRES = 1e9
+"""In an A m."""
 
 DEVICE_FRAME, HEAD_FRAME = 1, 4  # FIFFV_COORD_DEVICE and FIFFV_COORD_HEAD of the FIF standard
 
@@ -28,9 +33,14 @@ def read(given: Any, reader: str, kind: str, wanted: str, **options: Any) -> Any
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not conform to MNE naming conventions")
-            return getattr(import_mne(), reader)(given, verbose="error", **options)
+            return operator.attrgetter(reader)(import_mne())(given, verbose="error", **options)
     except (ValueError, KeyError) as error:
         raise ValueError(f"{given} {kind} (wanted a {wanted}): {error}") from error
+
+
+def from_si(ch_types: Sequence[str]) -> np.ndarray:
+    """[channel]: what takes T, T/m and V to fT, fT/cm and uV."""
+    return np.array([PER_NANOAMPERE_METRE[kind] * NANOAMPERE_METRES for kind in ch_types])
 
 
 def check_info(info: Any) -> None:

@@ -4,7 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jnm.meg.mne.border import MM_PER_M, PER_NANOAMPERE_METRE, import_mne, read, sensor_positions
+from jnm.meg.mne.border import MM_PER_M, PER_NANOAMPERE_METRE, from_si, import_mne, read, sensor_positions
+from jnm.meg.mne.covariance import active_patterns, covariance_of, read_covariance
 from jnm.meg.mne.forward import read_forward
 
 
@@ -40,20 +41,20 @@ def evoked_arrays(
     Times are in ms and frequencies in Hz. Channels are the good ones of the types the forward solution has.
     """
     chosen, others = _pick_condition(_read_evokeds(evoked), condition)
-    cov, forward = _read_covariance(cov), read_forward(forward)
+    cov, forward = read_covariance(cov), read_forward(forward)
     ch_names, excluded = _common_channels(chosen.info, cov, forward["info"])
     response = _prepare(chosen, ch_names, lowpass, baseline, stop)
     info = response.info
     ch_types = tuple(info.get_channel_types())
-    scale = np.array([PER_NANOAMPERE_METRE[kind] for kind in ch_types]) * 1e9  # SI to fT, fT/cm, uV
+    scale = from_si(ch_types)
     return EvokedArrays(
         condition=str(chosen.comment),
         others=others,
         averages=int(chosen.nave),
         times=response.times * 1e3,
         data=(response.data * scale[:, None]).T,
-        covariance=_covariance_of(cov, ch_names) * scale[:, None] * scale[None] / chosen.nave,
-        patterns=_active_patterns(info, ch_names) * scale[None],
+        covariance=covariance_of(cov, ch_names) * scale[:, None] * scale[None] / chosen.nave,
+        patterns=active_patterns(info, ch_names) * scale[None],
         rank=sum(import_mne().compute_rank(response, rank="info", verbose="error").values()),
         ch_names=tuple(ch_names),
         ch_types=ch_types,
@@ -83,14 +84,6 @@ def _pick_condition(averages: list[Any], condition: str | None) -> tuple[Any, tu
     if chosen not in known:
         raise ValueError(f"no condition {condition!r} in the recording; there are {', '.join(map(repr, names))}.")
     return known[chosen], tuple(name for name in names if name != chosen)
-
-
-def _read_covariance(cov: Any) -> Any:
-    mne = import_mne()
-    cov = read(cov, "read_cov", "is no noise covariance", "-cov.fif")
-    if not isinstance(cov, mne.Covariance):
-        raise ValueError(f"wanted an mne.Covariance or the path of a -cov.fif, got {type(cov).__name__}.")
-    return cov
 
 
 def _common_channels(info: Any, cov: Any, forward_info: Any) -> tuple[list[str], dict[str, str]]:
@@ -137,19 +130,3 @@ def _prepare(evoked: Any, ch_names: list[str], lowpass: float | None, baseline: 
         response.filter(None, lowpass, verbose="error")
     response.apply_baseline((lower / 1e3, upper / 1e3), verbose="error")
     return response.crop(None, min(stop, end) / 1e3)
-
-
-def _covariance_of(cov: Any, ch_names: list[str]) -> np.ndarray:
-    index = [cov.ch_names.index(name) for name in ch_names]
-    full = np.diag(cov.data) if cov["diag"] else cov.data
-    return full[np.ix_(index, index)]
-
-
-def _active_patterns(info: Any, ch_names: list[str]) -> np.ndarray:
-    """[projector, channel] in SI."""
-    patterns = [np.zeros((0, len(ch_names)))]
-    for proj in (proj for proj in info["projs"] if proj["active"]):
-        column = {name: i for i, name in enumerate(proj["data"]["col_names"])}
-        padded = np.column_stack([proj["data"]["data"], np.zeros(len(proj["data"]["data"]))])
-        patterns.append(padded[:, [column.get(name, -1) for name in ch_names]])
-    return np.concatenate(patterns)

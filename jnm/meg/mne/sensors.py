@@ -37,8 +37,19 @@ def canonical_info(system: str, translation_mm: Any) -> Any:
     return info
 
 
-def coils(info: Any) -> Coils:
-    """The MEG channels of an Info as integration points at MNE's accuracy "accurate" (2).
+def head_position(info: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The device-to-head transform of an Info as a rotation vector (rad) and a translation (mm)."""
+    from scipy.spatial.transform import Rotation
+
+    check_info(info)
+    if info["dev_head_t"] is None:
+        raise ValueError("the Info has no head position (dev_head_t is None).")
+    matrix = info["dev_head_t"]["trans"]
+    return Rotation.from_matrix(matrix[:3, :3]).as_rotvec(), matrix[:3, 3] * MM_PER_M
+
+
+def coils(info: Any, *, in_head: bool = True) -> Coils:
+    """The MEG channels of an Info as integration points at MNE's accuracy "accurate" (2), in the head or the device.
 
     Bads are kept, as in a forward solution. Reference channels are dropped unless software compensation is in force
     (CTF grades 1-3): then their coils are kept, since what a compensated channel measures contains them.
@@ -49,7 +60,8 @@ def coils(info: Any) -> Coils:
     if not channels:
         raise ValueError(f"the Info has no MEG channels, only {', '.join(sorted(set(kinds))) or 'nothing'}.")
     references, compensation = _compensation(info, channels)
-    tables = [_coil_in_head(ch, info["dev_head_t"]) for ch in channels + references]
+    place = info["dev_head_t"] if in_head else {"trans": np.eye(4)}
+    tables = [_coil_at(ch, place) for ch in channels + references]
     points, normals, weights = _pad(tables)
     planar = [_definition(ch).planar for ch in channels]
     return Coils(
@@ -92,8 +104,8 @@ def _definition(channel: dict) -> _CoilDefinition:
     return known[_coil_type(channel)]
 
 
-def _coil_in_head(channel: dict, dev_head_t: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points [m], normals and weights of a coil in head coordinates."""
+def _coil_at(channel: dict, dev_head_t: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points [m], normals and weights of a coil, carried over by the transform."""
     if dev_head_t is None:
         raise ValueError(
             "the Info has no head position (dev_head_t is None), so coils cannot be placed around the head."

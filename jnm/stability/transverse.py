@@ -1,0 +1,220 @@
+r"""Do like regions stay alike? The dispersion relation: how fast each pattern of the connectome grows or decays.
+
+A homogeneous state, at rest or oscillating, is pushed along the eigenvectors of the weights. Each pattern u_k, with
+W u_k = L_k u_k, keeps its shape and has exponents of its own (`jnm.stability.modes`): eigenvalues of A + L_k B C about
+a fixed point, Floquet exponents about a cycle. The network leaves the homogeneous state along patterns whose exponent is
+positive. The first pattern, L = s, is that of all regions together; the others are transverse to it.
+
+Delicado, Huguet & Clusella, arXiv 2512.03907; Clusella et al., PLoS Comput. Biol. 19:e1010781 (2023).
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+
+from jnm._model import State
+from jnm.network.network import Network
+from jnm.network.spectrum import Modes, modes
+from jnm.stability import delayed, plots
+from jnm.stability.cycle import Cycle
+from jnm.stability.field import flat
+from jnm.stability.fixed_point import FixedPoint, at_rest, fixed_points
+from jnm.stability.homogeneous import for_one, homogeneous
+from jnm.stability.modes import at_rest as exponents_at_rest, on_cycle, parts
+from jnm.stability.precision import in_double, is_traced
+
+_STARTS = 32  # of the search for the fixed points of one region
+
+
+class Dispersion(eqx.Module):
+    """How small pushes off a homogeneous state grow, one entry for each eigenvalue of the connectivity."""
+
+    connectivity_eigenvalues: Array
+    """[mode], by falling real part; the first is that of all regions together."""
+    exponents: Complex[Array, "mode n"]
+    """All exponents of each mode, per ms, the rightmost first."""
+    about: FixedPoint | Cycle
+    """The homogeneous state: that of one region."""
+    modes: Modes | None
+    """Eigenvectors of the weights: pattern k over regions is `modes.right[:, k]`; None for `master_stability`."""
+    delay: Float[Array, ""] | None
+    """Of all connections, in ms; None without."""
+
+    @property
+    def growth_rates(self) -> Float[Array, " mode"]:
+        """Of each mode, per ms: the largest real part of its exponents."""
+        with jax.enable_x64(True):
+            return self.exponents[:, 0].real
+
+    @property
+    def frequencies_hz(self) -> Float[Array, " mode"]:
+        """At which the fastest growing push of each mode turns; about a cycle known up to multiples of its frequency."""
+        with jax.enable_x64(True):
+            return 1000 * jnp.abs(self.exponents[:, 0].imag) / (2 * jnp.pi)
+
+    @property
+    def unstable(self) -> int:
+        """How many transverse modes grow."""
+        return int(np.sum(np.asarray(jax.lax.stop_gradient(self.growth_rates))[1:] > 0))
+
+    @property
+    def fastest(self) -> int:
+        """The transverse mode that grows fastest, or decays slowest."""
+        return 1 + int(np.argmax(np.asarray(jax.lax.stop_gradient(self.growth_rates))[1:]))
+
+    def vectors(self, mode: int) -> Complex[np.ndarray, "n n"]:
+        """Within a region, the push that belongs to each exponent of a mode: columns, as flat states.
+
+        About a cycle they are those at the beginning of its orbit (Floquet vectors), about a fixed point eigenvectors.
+        Raises `ValueError` with delays, where a push is a function of the past.
+        """
+        with jax.enable_x64(True):
+            return _vectors(self, self.connectivity_eigenvalues[mode : mode + 1 or None])
+
+    def plot(self, ax: Any = None) -> Any:
+        """Growth rates against the eigenvalues of the connectivity, coloured by frequency; returns the Figure."""
+        return plots.dispersion(self, ax)
+
+
+def dispersion(network: Network, state: State | FixedPoint | Cycle | None = None, *, line: float = -1.0) -> Dispersion:
+    """How fast each pattern of the connectome grows or decays about a homogeneous state.
+
+        >>> brain = jnm.datasets.connectome().normalised("rows")
+        >>> net = jnm.Network(jnm.PING(IE=2.0), brain, jnm.Linear(10.0))
+        >>> jnm.stability.dispersion(net).growth_rates                                # about rest
+        >>> jnm.stability.dispersion(net, jnm.stability.limit_cycle(net))             # about the cycle, if there is one
+
+    **Arguments**
+
+    - `network`: of any node and coupling, all regions alike and each receiving the same sum of weights. Couplings that
+      are not linear enter by their slope at the state.
+    - `state`: the homogeneous state: a cycle of `limit_cycle(network)`, or next to one; a fixed point, or a state next
+      to it, of one region or of all; by default the only fixed point, or the only one that is stable as long as regions
+      are alike.
+    - `line`: with a conduction speed there are infinitely many exponents; those right of `line` (per ms) are given,
+      others are -inf. All connections must then have the same delay, and the state be a fixed point.
+
+    **Returns** `.connectivity_eigenvalues` (falling), `.growth_rates` per ms and `.frequencies_hz`, one entry a mode; all
+    `.exponents` and the patterns. Differentiable in the parameters and, where eigenvalues are simple, in the weights.
+
+    Raises `ValueError` for regions that are not alike, weights whose eigenvectors do not span the space, and delays that
+    differ between connections. Asymmetric weights may have complex eigenvalues; they are taken as they come.
+    """
+    found = modes(jax.lax.stop_gradient(_known(network).connectome.weights))
+    return _about(network, moving(found, network.connectome.weights), state, found, line)
+
+
+def master_stability(
+    network: Network,
+    connectivity_eigenvalues: Any,
+    state: State | FixedPoint | Cycle | None = None,
+    *,
+    line: float = -1.0,
+) -> Dispersion:
+    """The same for any eigenvalues of a connectivity, real or complex: the master stability function.
+
+        >>> jnm.stability.master_stability(net, jnp.linspace(-1.0, 1.0, 101)).plot()
+
+    The network itself only gives the homogeneous state. Other arguments, result and errors are those of `dispersion`.
+    """
+    _known(network)
+    with jax.enable_x64(True):
+        given = jnp.atleast_1d(jnp.asarray(connectivity_eigenvalues))
+        given = given.astype(complex if jnp.iscomplexobj(given) else float)
+    if given.ndim != 1:
+        raise ValueError(f"master_stability: the eigenvalues have shape {given.shape}; wanted a list of numbers.")
+    return _about(network, given, state, None, line)
+
+
+def _known(network: Any) -> Network:
+    if not isinstance(network, Network):
+        raise ValueError(f"dispersion: wanted a jnm.Network; got a {type(network).__name__}.")
+    if is_traced(jax.lax.stop_gradient(network.connectome.weights)):
+        raise ValueError(
+            "dispersion: the weights are traced by jit or vmap; take master_stability at fixed eigenvalues."
+        )
+    return network
+
+
+def moving(found: Modes, weights: Array) -> Array:
+    """Eigenvalues with their derivative in the weights: dL = left dW right."""
+    with jax.enable_x64(True):
+        values, left, right = (jnp.asarray(part) for part in (found.eigenvalues, found.left, found.right))
+        change = weights.astype(float) - jax.lax.stop_gradient(weights.astype(float))
+        return values + jnp.einsum("ki,ij,jk->k", left, change.astype(left.dtype), right)
+
+
+def _about(network: Network, connectivity: Array, state: Any, found: Modes | None, line: float) -> Dispersion:
+    plain, delay = delayed.without_delay(network)
+    if delay is not None and isinstance(state, Cycle):
+        raise ValueError(
+            "dispersion: cycles of networks with delays are not followed; take a fixed point, or no speed."
+        )
+    if isinstance(state, Cycle):
+        cycle = homogeneous_cycle(plain, state)
+        return Dispersion(connectivity, _cycle_exponents(cycle, connectivity), cycle, found, None)
+    point = homogeneous_rest(plain, state)
+    if delay is None:
+        return Dispersion(connectivity, _rest_exponents(point, connectivity), point, found, None)
+    return Dispersion(connectivity, delayed.exponents(point, connectivity, delay, line), point, found, delay)
+
+
+@in_double
+def homogeneous_rest(network: Any, state: Any) -> FixedPoint:
+    """The homogeneous fixed point that is meant."""
+    alone = homogeneous(network)
+    if isinstance(state, FixedPoint):
+        state = state.state
+    if state is not None:
+        return at_rest(alone, for_one(network, state))
+    points = fixed_points(alone, starts=_STARTS)
+    chosen = list(points) if len(points) == 1 else [point for point in points if point.stable]
+    if len(chosen) != 1:
+        raise ValueError(
+            f"dispersion: of {len(points)} homogeneous fixed points {len(chosen)} are stable; name one by state=, from "
+            "jnm.stability.fixed_points(jnm.stability.homogeneous(network))."
+        )
+    return chosen[0]
+
+
+def _cycle_exponents(cycle: Any, connectivity: Array) -> Array:
+    with jax.enable_x64(True):
+        return on_cycle(cycle.model, cycle._mesh, cycle._unknowns, connectivity)[0]
+
+
+def _rest_exponents(point: Any, connectivity: Array) -> Array:
+    with jax.enable_x64(True):
+        return exponents_at_rest(point.model, flat(point.state), connectivity)
+
+
+@in_double
+def homogeneous_cycle(network: Any, cycle: Cycle) -> Cycle:
+    """The cycle of the network that is meant, with its derivatives in the network's parameters."""
+    alone = homogeneous(network)
+    if jax.tree.structure(cycle.model) != jax.tree.structure(alone):
+        raise ValueError(
+            "dispersion: the cycle is not one of this network's region; take jnm.stability.limit_cycle(network), or "
+            "cycle.follow(jnm.stability.homogeneous(network))."
+        )
+    numbers = list(zip(jax.tree.leaves(alone), jax.tree.leaves(cycle.model), strict=True))
+    known = not any(is_traced(x) for pair in numbers for x in pair)
+    same = known and all(np.array_equal(a, b) for a, b in numbers)
+    return cycle if same else cycle.follow(alone)
+
+
+def _vectors(found: Dispersion, connectivity: Array) -> Complex[np.ndarray, "n n"]:
+    if found.delay is not None:
+        raise ValueError("Dispersion.vectors: with delays a push is a function of the past, and no vector.")
+    if isinstance(found.about, Cycle):
+        cycle: Any = found.about
+        matrix = on_cycle(cycle.model, cycle._mesh, cycle._unknowns, connectivity)[1][0]
+    else:
+        model: Any = found.about.model
+        matrix = parts(model, flat(found.about.state))[1].matrix(connectivity[0])
+    values, vectors = np.linalg.eig(np.asarray(matrix))
+    size = np.log(np.abs(values) + 1e-300) if isinstance(found.about, Cycle) else np.real(values)
+    return vectors[:, np.lexsort((-np.imag(values), -np.round(size, 12)))]

@@ -1,0 +1,203 @@
+"""What a swept function gives: any PyTree of arrays, taken apart into named variables with named axes.
+
+A `Solution` gives what it saved, on the axes it knows (time, population, region), and its result code; everything else
+gives its arrays, named after the fields and keys that lead to them.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+import numpy as np
+from jaxtyping import Array, Int
+
+from jnm.integration.solution import MESSAGES, SUCCESSFUL, Axes, Solution
+
+NOT_FINITE_FROM = 16  # a status of 16 + k: the k-th variable is not finite; below are the result codes of simulate
+NOT_COMPUTED = -1
+RESERVED = ("ok", "message", "status")
+
+Coordinate = tuple[str, Any, dict[str, str]]  # dimension, values, attributes
+
+
+class Variable(NamedTuple):
+    """One array a member: name, named axes, shape and dtype."""
+
+    name: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Of one member."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+class Layout(NamedTuple):
+    """All variables of a member, and the coordinates of their axes."""
+
+    variables: tuple[Variable, ...]
+    coordinates: dict[str, Coordinate]
+
+    @property
+    def nbytes(self) -> int:
+        """Of one member."""
+        return sum(variable.nbytes for variable in self.variables)
+
+    def status(self, arrays: Mapping[str, np.ndarray], codes: np.ndarray) -> np.ndarray:
+        """For each member 0, or the code of what went wrong: the run's own, or the first variable that is not finite."""
+        status = np.asarray(codes, np.int32)
+        for k, variable in reversed(list(enumerate(self.variables))):
+            values = arrays[variable.name]
+            if np.issubdtype(values.dtype, np.inexact):
+                finite = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+                status = np.where((codes == SUCCESSFUL) & ~finite, NOT_FINITE_FROM + k, status)
+        return status
+
+
+def message(status: int, variables: Sequence[str]) -> str:
+    """A status in words; "" for success."""
+    if status >= NOT_FINITE_FROM:
+        return f"{variables[status - NOT_FINITE_FROM]} is not finite"
+    return {**MESSAGES, SUCCESSFUL: "", NOT_COMPUTED: "not computed yet"}[status]
+
+
+class _Part(NamedTuple):
+    name: str
+    value: Any
+    axes: Axes | None
+
+
+def collect(out: Any, root: str) -> tuple[dict[str, Array], Int[Array, ""]]:
+    """The arrays of what a function returned, by name, and the largest result code of the solutions in it.
+
+    Raises `ValueError` for what is no array of numbers: words, functions, ragged lists.
+    """
+    parts, codes = _parts(out, root)
+    arrays = {part.name: _array(part) for part in parts}
+    code = jnp.max(jnp.stack(codes)) if codes else jnp.zeros((), jnp.int32)
+    return arrays, code.astype(jnp.int32)
+
+
+def layout(
+    member: Callable[[Any], Any],
+    root: str,
+    taken: Sequence[str],
+    dims: Mapping[str, Sequence[str]],
+    labels: Sequence[str],
+) -> Layout:
+    """What `member(number)` will give, found by tracing it once; nothing is computed.
+
+    `taken` are the names of the sweep's own axes, `dims` those the user gives to the axes of single variables, `labels`
+    the regions of the model. Raises `ValueError` as `collect`, for names that clash, and where the shapes of the
+    result depend on the values of a member.
+    """
+    found: list[_Part] = []
+
+    def traced(i):
+        out = member(i)
+        found.extend(_parts(out, root)[0])
+        return collect(out, root)[0]
+
+    try:
+        shapes = jax.eval_shape(traced, jax.ShapeDtypeStruct((), jnp.int32))
+    except (jax.errors.ConcretizationTypeError, jax.errors.NonConcreteBooleanIndexError) as error:
+        raise ValueError(
+            "sweep: what fn does depends on the numbers of a member in a way that cannot be batched (a Python if, a "
+            f"float(), an array whose length varies). Use jnp.where, and one shape for all. JAX says: {error}"
+        ) from error
+    if not shapes:
+        raise ValueError("sweep: fn returned nothing; wanted arrays, a NamedTuple or dict of them, or a Solution.")
+    unknown = sorted(set(dims) - set(shapes))
+    if unknown:
+        raise ValueError(f"sweep: dims names {', '.join(unknown)}, but fn returns {', '.join(shapes)}.")
+    clash = sorted(set(shapes) & {*taken, *RESERVED})
+    if clash:
+        raise ValueError(f"sweep: fn returns {', '.join(clash)}, a name the sweep itself needs; rename it in a dict.")
+    return _Namer(taken, labels).layout({part.name: part.axes for part in found}, shapes, dims)
+
+
+class _Namer:
+    """Gives axes their names: each name has one length, and its coordinate if one is known."""
+
+    def __init__(self, taken: Sequence[str], labels: Sequence[str]):
+        self.lengths: dict[str, int] = dict.fromkeys(taken, -1)
+        self.coordinates: dict[str, Coordinate] = {}
+        self.labels = labels
+
+    def layout(
+        self, axes: Mapping[str, Axes | None], shapes: Mapping[str, Any], dims: Mapping[str, Sequence[str]]
+    ) -> Layout:
+        variables = []
+        for name, like in shapes.items():
+            own = (
+                self.own(name, like.shape, axes[name]) if name not in dims else self.given(name, like.shape, dims[name])
+            )
+            variables.append(Variable(name, own, like.shape, np.dtype(like.dtype)))
+        return Layout(tuple(variables), self.coordinates)
+
+    def own(self, name: str, shape: tuple[int, ...], axes: Axes | None) -> tuple[str, ...]:
+        """By what a solution knows of its axes; of other arrays by the name of the variable and a number."""
+        if axes is None:
+            return tuple(self.claim(f"{name}_{i}", length, name) for i, length in enumerate(shape))
+        timed = shape[:1] == (axes.times,)
+        names = axes.names(name, shape) if timed else axes.names(name, (0, *shape))[1:]
+        times = axes.start + axes.interval * np.arange(1, axes.times + 1)
+        known = {"time": times, **axes.coordinates()}
+        return tuple(self.claim(dim, n, name, known.get(dim)) for dim, n in zip(names, shape, strict=True))
+
+    def given(self, name: str, shape: tuple[int, ...], dims: Sequence[str]) -> tuple[str, ...]:
+        if isinstance(dims, str) or len(dims) != len(shape):
+            raise ValueError(f"sweep: dims of {name} are {dims!r}; its shape is {list(shape)}: give one name an axis.")
+        clash = [dim for dim, length in zip(dims, shape, strict=True) if self.lengths.get(dim, length) != length]
+        if clash:
+            raise ValueError(f"sweep: dims of {name}: {', '.join(clash)} already names an axis of another length.")
+        regions = {"region": self.labels} if self.labels else {}
+        return tuple(self.claim(dim, n, name, regions.get(dim)) for dim, n in zip(dims, shape, strict=True))
+
+    def claim(self, dim: str, length: int, variable: str, values: Any = None) -> str:
+        """The name, with the variable's before it if another axis, of other length or values, has it already."""
+        values = values if values is not None and len(values) == length else None
+        other = values is not None and dim in self.coordinates and not np.array_equal(self.coordinates[dim][1], values)
+        if other or self.lengths.get(dim, length) != length:
+            return self.claim(f"{variable}_{dim}", length, variable, values)
+        self.lengths[dim] = length
+        if values is not None:
+            self.coordinates[dim] = (dim, np.asarray(values), {"units": "ms"} if dim.endswith("time") else {})
+        return dim
+
+
+def _parts(out: Any, root: str, path: tuple[str, ...] = ()) -> tuple[list[_Part], list[Array]]:
+    parts, codes = [], []
+    for steps, leaf in jtu.tree_flatten_with_path(out, is_leaf=lambda x: isinstance(x, Solution))[0]:
+        here = path + tuple(map(_word, steps))
+        if isinstance(leaf, Solution):
+            parts += [part._replace(axes=leaf.axes) for part in _parts(leaf.ys, root, here)[0]]
+            codes.append(leaf.result)
+        else:
+            parts.append(_Part("_".join(here if here and not here[0].isdigit() else (root, *here)), leaf, None))
+    names = [part.name for part in parts]
+    if len(set(names)) < len(names):
+        raise ValueError(f"sweep: fn returns two arrays of one name among {', '.join(names)}; return a dict.")
+    return parts, codes
+
+
+def _array(part: _Part) -> Array:
+    value = part.value
+    if isinstance(value, str | bytes) or callable(value):
+        raise ValueError(f"sweep: fn returned {value!r} as {part.name}; wanted arrays of numbers.")
+    try:
+        array = jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"sweep: fn returned {part.name}, which makes no array of numbers ({error}).") from error
+    if not any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.number, jnp.bool_)):
+        raise ValueError(f"sweep: fn returned {part.name} of dtype {array.dtype}; wanted numbers.")
+    return array
+
+
+def _word(step: Any) -> str:
+    return str(getattr(step, "name", getattr(step, "key", getattr(step, "idx", ""))))

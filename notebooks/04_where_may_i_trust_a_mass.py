@@ -82,7 +82,7 @@ grid = (
     if short
     else dict(p=[0.05, 0.25, 0.5, 0.75, 1.0], fraction_excitatory=[0.2, 0.4, 0.6, 0.8, 0.95], repeats=3)
 )
-found = studies.validity("A", key=jax.random.key(0), **grid, **size)
+found = studies.validity("A", key=jax.random.key(0), progress=False, **grid, **size)
 pictures.maps(found)
 
 # %% [markdown]

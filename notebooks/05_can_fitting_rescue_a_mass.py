@@ -39,7 +39,8 @@ if short:
 
 # %% [markdown]
 # The three networks of notebook 04, in set B, whose neurons have membrane noise of their own; and a twin of each, with
-# the same graph and external spikes and other noise: what any model can at most explain.
+# the same graph and external spikes and other noise: what a model could explain that does not hear the network's own
+# spikes. The Freeman masses do hear them, and may do better.
 
 # %%
 targets, twins = {}, {}
@@ -117,15 +118,16 @@ fig
 # ## What the fit may say of the physiology
 #
 # Of a conventional mass only the products q (Vbar - E) / g_L show, and its two time constants are exchangeable. In the
-# desynchronised state no inhibitory neuron fires, so nothing is known of its synapse.
+# desynchronised state hardly an inhibitory neuron fires, so nothing is known of its synapse: look at the interval.
 
 # %%
 first = next(iter(cells))
 print(fits[first, "CFM"].fit.report())
 
 # %% [markdown]
-# A fit that halves the misfit does not make a mass right: the areas and time constants it arrives at are those that make
-# up for reset and refractory time, and are no longer those of the synapses. Compare them with what the network has.
+# A fit that lowers the misfit does not make a mass right: the areas and time constants at which it arrives make up for
+# reset and refractory time, and are no longer those of the synapses. In the fast rhythm even that does not help: the
+# best that a mass can do there is to stand still, while an autoregression foretells the rhythm.
 
 # %%
 print(f"{'':14}{'':6}" + "".join(f"{x:>10}" for x in ("q_E", "q_I", "q_X", "rest", "tau_m", "tau_syn")))

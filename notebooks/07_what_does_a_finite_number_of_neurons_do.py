@@ -44,7 +44,6 @@ from jnm.studies import (
 )
 
 warnings.filterwarnings("ignore", message=".*made in float32")  # single precision is enough for noise
-warnings.filterwarnings("ignore", message="Explicitly requested dtype")  # of fixed points in single precision
 short = os.environ.get("JNM_SHORT") == "1"
 key = jax.random.key(0)
 

@@ -109,7 +109,9 @@ plot.sweep(result.swing, ax["A"], kind="map", label="swing of a region's rate (s
 plot.sweep(synchrony, ax["B"], kind="map", label="share common to all regions", cmap="cividis")
 plot.sweep(amplitude.rename("amplitude"), ax["C"], kind="map", label="best magnetometer (fT/√Hz)", log=True)
 drives, gains = result.drive.values, result.gain.values
-for name, title in zip("ABC", ("how strongly it swings", "how much it swings as one", "what a helmet would see"), strict=True):
+for name, title in zip(
+    "ABC", ("how strongly it swings", "how much it swings as one", "what a helmet would see"), strict=True
+):
     ax[name].set(xlabel="coupling gain", ylabel="drive to E" if name == "A" else "")
     ax[name].set_title(title, loc="left", fontweight="bold", fontsize=10)
 levels = dict(levels=[minute, FLOOR], colors="white", linestyles=["--", "-"], linewidths=1.4)
@@ -150,6 +152,8 @@ print(f"  {float(amplitude.max()):.0f} fT/sqrt(Hz) at {float(peak_hz.isel(loudes
 strong = result.swing > 0.5 * result.swing.max()
 for name, chosen in (("as one", strong & (synchrony > 0.9)), ("each for itself", strong & (synchrony < 0.5))):
     seen_per_swing = float((amplitude / result.swing).where(chosen).median()) if chosen.any() else np.nan
-    print(f"{int(chosen.sum()):3d} members swing strongly, {name}: {seen_per_swing:.2f} fT/sqrt(Hz) per spike/s of swing")
+    print(
+        f"{int(chosen.sum()):3d} members swing strongly, {name}: {seen_per_swing:.2f} fT/sqrt(Hz) per spike/s of swing"
+    )
 edge = (amplitude > minute) & (result.swing < 0.05 * result.swing.max())
 print(f"{int(edge.sum())} members hardly swing (below 5 % of the strongest), and would yet be seen in a minute")

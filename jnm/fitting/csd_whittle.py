@@ -33,8 +33,8 @@ from jnm.fitting.resting import check_has_drift, is_known, rest
 from jnm.fitting.whittle import independent_share
 from jnm.meg.dipole import Dipole
 
-_NYQUIST = np.append(np.arange(0.0, 200.0, 0.25), np.geomspace(200.0, 5000.0, 80))
-"""Hz, at which exponents of a network with delays are counted: dense where oscillations live, up to where nodes are deaf."""
+_NYQUIST = np.append(np.arange(0.0, 120.0, 1.0), np.geomspace(120.0, 5000.0, 40))
+"""Hz, at which exponents of a network with delays are counted: up to where nodes are deaf."""
 
 
 class Prediction(NamedTuple):
@@ -116,7 +116,7 @@ class WhittleLoss(AbstractLikelihood):
         S_n = seeing.noise if view is None else view @ seeing.noise @ view.T
         self.lead, self.dipole, self.state, self.seen = seeing.lead, dipole, state, seen
         self.view = None if view is None else jnp.asarray(view, float)
-        self.S, self.noise = jnp.asarray(np.stack([S.real, S.imag]), float), jnp.asarray(S_n, float)
+        self.S, self.noise = jnp.asarray(np.stack([np.real(S), np.imag(S)]), float), jnp.asarray(S_n, float)
         self.taper, self.averages = Taper(data.bins, data.segment, window, smear), data.averages
         self.weight = data.averages * independent_share(data.correlation)
         self.reference = jnp.asarray(_reference(S, data.averages), float)
@@ -240,7 +240,7 @@ def _scores(loss: WhittleLoss, build: Any, theta: PyTree) -> tuple[Array, Array]
 
     def both(x):
         S = _prediction(build(unravel(x)), loss).S
-        return jnp.stack([S.real, S.imag])
+        return jnp.stack([np.real(S), np.imag(S)])
 
     S, dS = both(flat), jax.jacfwd(both)(flat)
     lower = jnp.linalg.cholesky(jax.lax.complex(S[0], S[1]))

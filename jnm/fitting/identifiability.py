@@ -42,9 +42,8 @@ class Information:
     @property
     def blind(self) -> tuple[tuple[str, ...], ...]:
         """Groups of parameters that cannot be told apart; a group of one has no influence that is seen."""
-        inverse_known = self._scaled()
-        silent = tuple((label,) for label, seen in zip(self.labels, inverse_known[2], strict=True) if not seen)
-        values, directions, seen = inverse_known
+        values, directions, seen = self._scaled()
+        silent = tuple((label,) for label, one in zip(self.labels, seen, strict=True) if not one)
         names = [label for label, one in zip(self.labels, seen, strict=True) if one]
         flat = directions[:, values < _FLAT]
         return silent + tuple(tuple(n for n, x in zip(names, v, strict=True) if abs(x) > _PART) for v in flat.T)
@@ -72,7 +71,7 @@ class Information:
         said = [
             f"{_list(group)} cannot be told apart: fix one"
             if len(group) > 1
-            else f"{group[0]} has no influence that is seen: fix it"
+            else f"{_list(group)} has no influence that is seen: fix it"
             for group in groups
         ]
         vague = [name for name, x in sd.items() if np.isfinite(x) and x > _VAGUE]

@@ -83,21 +83,28 @@ def dynamics(flow: Linear) -> Float[Array, "n n"] | None:
 def growth(flow: Linear, f_hz: Float[np.ndarray, " frequency"]) -> Float[Array, ""]:
     """The largest real part of an exponent of the flow, per ms, without derivatives; with delays its sign: 1 or -1.
 
-    With delays the exponents right of the axis are counted by Nyquist's criterion at the frequencies f_hz: those of the
-    regions by themselves, and the turns of det(1 - g W_w) around zero.
+    With delays the exponents right of the axis are counted by the argument principle: going up it through the frequencies
+    f_hz, det(D (1 - g W_w)), D = diag det(i w - A_i), turns by pi less for each of them than det D does. The turns of
+    many modes near one frequency would wrap, so each eigenvalue of the step from one frequency to the next is counted by
+    itself; one with a single root near the axis turns by less than pi however coarse the step.
     """
     flow = jax.lax.stop_gradient(flow)
     whole = dynamics(flow)
     if whole is not None:
         return jnp.max(jnp.linalg.eigvals(whole).real)
-    alone = jnp.sum(jnp.linalg.eigvals(flow.A).real > 0)
 
-    def angle(f):
-        return jnp.linalg.slogdet(_feedback(flow, f))[0]
+    def at(f):
+        w = 2j * jnp.pi * f / 1000
+        turned = jnp.linalg.slogdet(w * jnp.eye(flow.A.shape[-1], dtype=flow.A.dtype)[None] - flow.A)[0]
+        return turned[:, None] * _feedback(flow, f)
 
-    signs = jax.lax.map(angle, jnp.asarray(f_hz), batch_size=64)
-    turned = jnp.sum(jnp.angle(signs[1:] / signs[:-1]))  # over positive frequencies: half of the closed curve
-    count = alone - jnp.round(turned / jnp.pi)
+    matrices = jax.lax.map(at, jnp.asarray(f_hz), batch_size=16)
+    steps = jax.lax.map(lambda pair: jnp.linalg.eigvals(jnp.linalg.solve(*pair)), (matrices[:-1], matrices[1:]))
+    alone, top = jnp.linalg.eigvals(flow.A), 2 * np.pi * float(f_hz[-1]) / 1000
+    size = jnp.abs(alone.real)
+    by_themselves = -jnp.sign(alone.real) * (jnp.arctan2(top - alone.imag, size) + jnp.arctan2(alone.imag, size))
+    turned = jnp.sum(jnp.angle(steps)) - jnp.sum(by_themselves)
+    count = jnp.sum(alone.real > 0) - jnp.round(turned / jnp.pi)
     return jnp.where(count > 0, 1.0, -1.0)
 
 

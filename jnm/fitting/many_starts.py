@@ -115,7 +115,7 @@ def _descended(
             better = good & (now < least)
             best, least = jnp.where(better, x, best), jnp.where(better, now, least)
             moves, memory = optimiser.update(slope, memory, x)
-            back = jnp.where(good, optax.apply_updates(x, moves), (x + best) / 2)  # half-way to where it was finite
+            back = jnp.where(good, x + moves, (x + best) / 2)  # half-way to where it was finite
             return (back, memory, best, least), norm
 
         first = (start, optimiser.init(start), start, jnp.asarray(jnp.inf, start.dtype))

@@ -124,4 +124,3 @@ def _improved(
             return flat + step, found, damping * _EASIER
         damping *= _HARDER
     return flat, value, damping
-

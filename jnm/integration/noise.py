@@ -16,24 +16,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, UInt32
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from jnm._model import AbstractModel, State
+from jnm._threefry import threefry
 
-_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _WIENER, _LEVY, _SHARED = 0, 1, 2  # independent streams of one key
-
-
-def _threefry(key: UInt32[Array, "2"], x0: UInt32[Array, "..."], x1: UInt32[Array, "..."]):
-    """Twenty rounds of Threefry-2x32; equal to `jax.extend.random.threefry_2x32` bit for bit."""
-    schedule = (key[0], key[1], key[0] ^ key[1] ^ np.uint32(0x1BD11BDA))
-    x0, x1 = x0 + schedule[0], x1 + schedule[1]
-    for group in range(5):
-        for distance in _ROTATIONS[group % 2]:
-            x0 = x0 + x1
-            x1 = ((x1 << distance) | (x1 >> (32 - distance))) ^ x0
-        x0, x1 = x0 + schedule[(group + 1) % 3], x1 + schedule[(group + 2) % 3] + np.uint32(group + 1)
-    return x0, x1
 
 
 def _normal(unit: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -49,7 +37,7 @@ def normals(key: PRNGKeyArray, step: Array, count: int, size: int, dtype: Any) -
     width = -(-size // 2) if single else size
     steps = (jnp.asarray(step, np.uint32) + jnp.arange(count, dtype=np.uint32))[:, None]
     elements = jnp.arange(width, dtype=np.uint32)[None]
-    x, y = _threefry(words, *(jnp.broadcast_to(c, (count, width)) for c in (steps, elements)))
+    x, y = threefry(words, *(jnp.broadcast_to(c, (count, width)) for c in (steps, elements)))
     if single:
         one = np.uint32(0x3F800000)  # the exponent of 1.0: the 23 random bits fill the mantissa
         unit = (jax.lax.bitcast_convert_type((word >> 9) | one, jnp.float32) - 1 for word in (x, y))

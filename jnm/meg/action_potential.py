@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jnm.meg.dipole import ALIGNMENT, CELLS, NA_M_PER_FA_M, cell_count
@@ -30,8 +31,8 @@ Range = tuple[float, float]
 
 
 def action_potential_moment(
-    rate: Float[Array, "time ..."],
-    kernel_fA_m: Float[Array, " lag"],
+    rate: Float[ArrayLike, "time ..."],
+    kernel_fA_m: Float[ArrayLike, " lag"],
     dt: float,
     *,
     cells: float = CELLS,

@@ -20,6 +20,7 @@ checked against a cable of compartments. Units: mm and um, ohm m^2 and ohm m, ms
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float
 
 from jnm.meg.sensors import Numbers
@@ -30,6 +31,8 @@ MEMBRANE_OHM_M2, AXIAL_OHM_M = 2.0, 1.5
 """Resistivities usual in pyramidal cell models (literature): 20,000 ohm cm^2 and 150 ohm cm."""
 TAU_MS = 20.0
 """R_m times 1 uF/cm^2."""
+
+_TAUS = 12  # time constants, after which 6e-6 of a charge is left
 
 
 def bridge(
@@ -93,6 +96,32 @@ def effective_length(
     # sinh(a) / cosh(b) with |Re a| <= Re b, by exponentials that only decay: sinh and cosh overflow in long cables
     decay = jnp.exp(-x0 / reach) - jnp.exp(-(l - x0) / reach)
     return reach * decay / (1 + jnp.exp(-l / reach))
+
+
+def synaptic_moment(
+    current_pA: Float[ArrayLike, "time ..."], dt: float, x0_mm: float, **cable: float
+) -> Float[Array, "time ..."]:
+    """The moment over time of a dendrite with the synaptic current I(t) at x0, fA m: its low-pass filter, as an option.
+
+    **Arguments**
+
+    - `current_pA`: I every `dt` ms, [time, ...], inward positive; before its start there was none.
+    - `x0_mm`: where the synapse is; `cable`: further arguments of `effective_length`, scalars.
+
+    For a mean current of a population this replaces the fixed lever of `jnm.meg.Dipole.conductance`: fA m a cell.
+    """
+    current = jnp.asarray(current_pA)
+    if current.ndim == 0 or not dt > 0:
+        raise ValueError(
+            f"synaptic_moment: current of shape {list(current.shape)}, dt = {dt} ms; wanted [time, ...], dt > 0."
+        )
+    rest = int(
+        np.ceil(_TAUS * float(cable.get("tau_ms", TAU_MS)) / dt)
+    )  # what is left of I must not come round to the start
+    length = current.shape[0] + rest
+    lever = effective_length(x0_mm, np.fft.rfftfreq(length, 1e-3 * dt), **cable)
+    spectrum = jnp.fft.rfft(current, length, axis=0) * lever.reshape((-1,) + (1,) * (current.ndim - 1))
+    return jnp.fft.irfft(spectrum, length, axis=0)[: current.shape[0]]
 
 
 def _positive(value: Numbers | float, name: str) -> Array:

@@ -24,6 +24,7 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 from jax.core import Tracer
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jnm._param import as_parameter, check_domains, param
@@ -203,7 +204,9 @@ class Dipole(eqx.Module):
 
 
 def mean_current(
-    g_nS: Float[Array, "... kind neuron"], v_mV: Float[Array, "... neuron"], reversal_mV: Float[Array, " kind"]
+    g_nS: Float[ArrayLike, "... kind neuron"],
+    v_mV: Float[ArrayLike, "... neuron"],
+    reversal_mV: Float[ArrayLike, " kind"],
 ) -> Float[Array, "... kind"]:
     """<g_k (E_k - V)> over the neurons of a population, pA, inward positive: the mean of the product.
 

@@ -144,8 +144,11 @@ class LeadField(eqx.Module):
 
         Warns of regions that point from the centre: a sphere makes them invisible, so nothing about them can be fitted.
         """
-        gain = sphere_lead_field(positions_mm, sensors, origin_mm, radius_mm)
-        return cls._of_dipoles(gain, positions_mm, orientations, sensors, labels)
+        free = sphere_lead_field(positions_mm, sensors, origin_mm, radius_mm)
+        lead = cls._of_dipoles(free, positions_mm, orientations, sensors, labels)
+        if orientations is not None:
+            _warn_silent(lead.gain, free, lead.labels)
+        return lead
 
     @classmethod
     def infinite(
@@ -171,9 +174,8 @@ class LeadField(eqx.Module):
         names = tuple(labels) if labels is not None else tuple(f"region-{i}" for i in range(len(positions)))
         if orientations is not None:
             normals = _unit_vectors(orientations, positions.shape)
-            free, (x, y, z) = gain, (gain[..., i] * normals[None, :, i] for i in range(3))
+            x, y, z = (gain[..., i] * normals[None, :, i] for i in range(3))
             gain = x + y + z
-            _warn_silent(gain, free, names)
         return cls(gain, sensors.positions, positions, None, sensors.ch_names, sensors.ch_types, names)
 
     @property
@@ -243,5 +245,5 @@ def _warn_silent(gain: Array, free: Array, labels: Sequence[str]) -> None:
         warnings.warn(
             f"{len(silent)} of {len(labels)} regions point from the centre of the sphere ({', '.join(silent[:5])}): no "
             "MEG sensor sees them and no fit can reach their parameters. Use tangential orientations or a BEM.",
-            stacklevel=4,
+            stacklevel=3,
         )

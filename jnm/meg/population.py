@@ -16,6 +16,7 @@ would make some 1e3 nA m, a hundred times what is measured: the coherence length
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jnm._model import Drive
@@ -45,7 +46,7 @@ def incoherent_rms(
 
 
 def region_rms(
-    patch_nA_m: Numbers | float, positions_mm: Float[Array, "patch 3"], coherence_mm: Numbers | float
+    patch_nA_m: Numbers | float, positions_mm: Float[ArrayLike, "patch 3"], coherence_mm: Numbers | float
 ) -> Float[Array, ""]:
     """The rms moment in nA m of a region whose patches agree over a coherence length.
 
@@ -66,7 +67,7 @@ def region_rms(
     return jnp.sqrt(q @ jnp.matmul(jnp.exp(-_distances(positions) / xi), q, precision="highest"))
 
 
-def qif_source(network: QIFNetwork, synapse: Float[Array, "time ..."]) -> Float[Array, " time"]:
+def qif_source(network: QIFNetwork, synapse: Float[ArrayLike, "time ..."]) -> Float[Array, " time"]:
     """Synaptic input tau_m sum_b C_ab s_b to the sending population of a QIF network, in units of I.
 
     `synapse` is that of its run, [time] or [time, population]: `Dipole.of(network)(qif_source(network, run.synapse))`

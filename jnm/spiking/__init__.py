@@ -2,7 +2,12 @@
 
 from jnm.spiking.graph import Graph as Graph
 from jnm.spiking.lif import LIFNetwork as LIFNetwork, LIFState as LIFState
-from jnm.spiking.lif_record import LIFCurrents as LIFCurrents, LIFRun as LIFRun, LIFSpikes as LIFSpikes
+from jnm.spiking.lif_record import (
+    LIFCurrents as LIFCurrents,
+    LIFMeans as LIFMeans,
+    LIFRun as LIFRun,
+    LIFSpikes as LIFSpikes,
+)
 from jnm.spiking.nested_shot_noise import (
     NestedShotNoise as NestedShotNoise,
     NestedShotNoiseState as NestedShotNoiseState,

@@ -27,7 +27,7 @@ from jnm._model import AbstractModel, Drive
 from jnm._param import Default, Positive, param, parameters
 from jnm.spiking.bits import Members, count_ones, first_ones, mean, pack, words_of
 from jnm.spiking.graph import Graph
-from jnm.spiking.lif_record import LIFRun
+from jnm.spiking.lif_record import LIFMeans, LIFRun
 from jnm.spiking.lif_run import Stimulus, run
 from jnm.spiking.lif_sets import AT_FULL_SIZE, FULL_SIZE, SETS
 
@@ -238,7 +238,7 @@ class LIFNetwork(AbstractModel):
         **Arguments**
 
         - `key`: draws the start, membrane noise and external events. Several, jax.random.split(key, m), let m copies
-          run side by side on the same graph, which is cheaper; results then have a leading axis [member].
+          run side by side on the same graph, on all cores; results then have a leading axis [member].
         - `start`: a state to begin with, such as `run.final`; with the same key it goes on as if it had never stopped.
         - `save_every`: what is kept is averaged over so many ms (default every step); potentials of single neurons are
           those at the end.
@@ -260,7 +260,7 @@ class LIFNetwork(AbstractModel):
         )  # fmt: skip
 
     def step(self, t: Array, dt: float, y: LIFState, drive: Drive, noise: PRNGKeyArray | None) -> LIFState:
-        """One step under `jnm.simulate`, with a key of its own; `run` draws in blocks and is several times faster."""
+        """One step under `jnm.simulate`, with a key of its own; `run`, which draws in blocks, is cheaper."""
         if noise is None:
             raise ValueError("LIFNetwork: simulate needs key=jax.random.key(seed); without noise use run(events=...).")
         membrane, external = jax.random.split(noise)
@@ -290,6 +290,10 @@ class LIFNetwork(AbstractModel):
         """The synaptic currents g (v - E) of each kind (E, I, X), pA; outward is positive."""
         pairs = ((y.g_E, self.E_E), (y.g_I, self.E_I), (y.g_X, self.E_X))
         return jnp.stack([g * (y.v - E) for g, E in pairs])
+
+    def means(self, t: Array, y: LIFState) -> LIFMeans:
+        """What `jnm.simulate(net, ..., save=net.means)` keeps instead of whole states."""
+        return LIFMeans(mean(y.v), y.arrived, y.rate)
 
     def drift(self, t: Array, y: LIFState, drive: Drive) -> LIFState:
         """Below threshold and without spikes; `step` is what runs."""

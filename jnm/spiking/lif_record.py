@@ -7,6 +7,14 @@ import numpy as np
 from jaxtyping import Float, Int, UInt32
 
 
+class LIFMeans(NamedTuple):
+    """Means over the neurons at the end of a step: potential (mV), spikes that arrive (E, I, X) and rates (E, I; 1/ms)."""
+
+    V: Any
+    Phi: Any
+    rate: Any
+
+
 class LIFSpikes(NamedTuple):
     """All spikes of a run in the order of time, and of neurons within a step."""
 

@@ -19,6 +19,7 @@ from jnm._model import Drive
 from jnm._progress import progress_bar
 from jnm.spiking.bits import listed, mean
 from jnm.spiking.lif_record import Kept, LIFRun, result, spikes_of
+from jnm.spiking.quantiles import quantile_normals
 
 if TYPE_CHECKING:
     from jnm.spiking.lif import LIFNetwork, LIFState
@@ -142,9 +143,7 @@ def _steps(
 
 def membrane_normals(key: PRNGKeyArray, step: Array, count: int, n: int, dtype: Any) -> Array:
     """Standard normals of `count` steps from number `step`: [step, neuron]."""
-    from jnm.integration.noise import normals  # a room to the right: this wants a place in the root
-
-    return normals(jax.random.fold_in(key, _MEMBRANE), step, count, n, dtype)
+    return quantile_normals(jax.random.fold_in(key, _MEMBRANE), step, count, n, dtype)
 
 
 def sources_of(net: "LIFNetwork", key: PRNGKeyArray, first: Array, quantiles: Array, count: int) -> Array:

@@ -115,9 +115,10 @@ def freeze(
     """
     steps = schedule(t1, dt, None)[1]
     given = None if events is None else jnp.asarray(checked_events(net, events, steps))
-    check_key(net, key, noisy=bool(jnp.any(net.Q > 0)), given=given is not None)
+    noisy = bool(jnp.any(net.Q > 0))
+    check_key(net, key, noisy, given=given is not None)
     y = first_state(net, key, start)
-    normals = None if key is None else membrane_normals(key, y.step, steps, net.n, y.v.dtype)
+    normals = None if key is None or not noisy else membrane_normals(key, y.step, steps, net.n, y.v.dtype)
     if given is None and key is not None and net.external_graph is not None:
         given = sources_of(net, key, y.step, event_quantiles(net, dt), steps)
     arrived = jnp.zeros((steps, net.n)) if given is None else _arrivals(net, given)

@@ -80,8 +80,8 @@ def _right_of(line: float, flow: Parts, L: Any, tau: float) -> tuple[np.ndarray,
             found.append(root)
     roots = np.array(sorted(found, key=lambda l: (-round(l.real, 12), -l.imag)), complex)
     pairs = [np.linalg.svd(_matrix(flow, L, tau, root)[0]) for root in roots]
-    left = np.array([u[:, -1].conj() for u, _, _ in pairs]).reshape(len(roots), -1)
-    right = np.array([vh[-1].conj() for _, _, vh in pairs]).reshape(len(roots), -1)
+    left = np.array([u[:, -1].conj() for u, _, _ in pairs]).reshape(len(roots), len(flow.A))
+    right = np.array([vh[-1].conj() for _, _, vh in pairs]).reshape(len(roots), len(flow.A))
     return roots, left, right
 
 

@@ -72,8 +72,8 @@ def test_on_a_limit_cycle_windows_keep_gradients_small(x64):
 
         return gradient_norm(loss, theta, build, KEY)
 
-    assert long(4000.0, 4000.0) > 4 * long(1000.0, 1000.0)
-    assert long(1000.0, 4000.0) < 3 * long(1000.0, 1000.0)
+    assert long(4000.0, 4000.0) > 2.5 * long(1000.0, 1000.0)  # the phase drifts linearly
+    assert long(1000.0, 4000.0) < long(4000.0, 4000.0) / 2
     whole = jnm.simulate(jnm.JansenRit(p=0.2), 1000.0, 0.5, y0=start, save_every=5.0).ys
     pieces = truncated(jnm.JansenRit(p=0.2), 1000.0, 0.5, 250.0, save_every=5.0, save=potential, y0=start)
     np.testing.assert_allclose(pieces, whole.y1 - whole.y2, rtol=1e-9)

@@ -13,8 +13,9 @@ from scipy import stats
 
 import jnm
 from jnm._model import AbstractModel
+from jnm._threefry import threefry
 from jnm.integration import StepNoise
-from jnm.integration.noise import _threefry, noisy_part, normals
+from jnm.integration.noise import noisy_part, normals
 
 KEY = jax.random.key(42)
 
@@ -57,7 +58,7 @@ def increments(shape, steps=20_000, key=KEY, levy=False, white=None, start=0):
 def test_the_cipher_is_jax_s_own(x64):
     words = jax.random.bits(jax.random.key(1), (2,), np.uint32)
     counters = jax.random.bits(jax.random.key(2), (2000,), np.uint32)
-    x, y = _threefry(words, counters[:1000], counters[1000:])
+    x, y = threefry(words, counters[:1000], counters[1000:])
     assert jnp.array_equal(jnp.concatenate([x, y]), threefry_2x32(words, counters))
 
 

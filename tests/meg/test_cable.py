@@ -71,6 +71,17 @@ def test_moment_in_time_is_the_current_through_the_lever(x64):
     lever = np.asarray(cable.effective_length(PLACES[at] * 1e3, np.tan(np.pi * f * dt) / (np.pi * dt)))
     theory = np.fft.irfft(np.append(lever, 0.0) * np.fft.rfft(current, 8 * steps))[:steps]
     assert np.abs(1e3 * q - theory).max() < 1e-5 * np.abs(theory).max()
+    ours = cable.synaptic_moment(np.stack([current, 2 * current], axis=1), 1e3 * dt, float(PLACES[at] * 1e3))
+    assert np.abs(1e3 * q - ours[:, 0]).max() < 5e-3 * np.abs(theory).max()  # what the trapezoid rule misses
+    np.testing.assert_allclose(ours[:, 1], 2 * ours[:, 0], rtol=1e-9)
+
+
+def test_a_long_current_gets_the_lever_of_its_frequency(x64):
+    t = np.arange(0, 300, 0.1)
+    q = np.asarray(cable.synaptic_moment(np.sin(2e-3 * np.pi * 40 * t), 0.1, 0.1))[2000:]
+    np.testing.assert_allclose(np.ptp(q) / 2, abs(cable.effective_length(0.1, 40.0)), rtol=1e-3)
+    with pytest.raises(ValueError, match="dt = 0.0 ms; wanted"):
+        cable.synaptic_moment(t, 0.0, 0.1)
 
 
 def test_lever_changes_sign_half_way_and_is_finite_in_long_cables():

@@ -15,7 +15,7 @@ def square(n, p):
     return Graph.draw(KEY, n, n, p, loops=False)
 
 
-@pytest.mark.parametrize(("n", "p"), [(1, 0.5), (7, 0.0), (33, 1.0), (50, 0.3), (517, 0.02), (700, 0.9)])
+@pytest.mark.parametrize(("n", "p"), [(1, 0.5), (7, 0.0), (33, 1.0), (517, 0.3)])
 def test_arrivals_are_the_dense_product(n, p):
     """No spike, few, most and all, which is more than one turn of the loop takes."""
     graph, rng = square(n, p), np.random.default_rng(0)

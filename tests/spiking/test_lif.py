@@ -201,7 +201,7 @@ def test_rates_and_inputs_are_those_of_the_spikes(run_of_two):
     assert run.v.shape == (1600, 2) and np.all(run.v < -50.0)
 
 
-@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+@pytest.mark.parametrize("backend", ["cpu", pytest.param("gpu", marks=pytest.mark.slow)])
 def test_runs_side_by_side_are_single_runs(run_of_two, backend, monkeypatch):
     """One by one on a processor; vectorised on an accelerator, here on what pretends to be one."""
     net, _ = run_of_two
@@ -243,7 +243,7 @@ def test_simulate_runs_it_too(run_of_two):
     """The same network by the common loop, with other random numbers: the same means, within their scatter."""
     net, _ = run_of_two
     own = net.run(480.0, 0.1, key=KEY, spikes=True, neurons=[3, 299])
-    sol = jnm.simulate(net, 480.0, 0.1, key=KEY, save=lambda t, y: (jnp.mean(y.v), y.arrived, y.rate))
+    sol = jnm.simulate(net, 480.0, 0.1, key=KEY, save=net.means)
     V, Phi, rate = (np.asarray(x[400:]) for x in sol.ys)
     assert np.mean(V) == pytest.approx(np.mean(own.V[400:]), abs=0.5)
     np.testing.assert_allclose(Phi.mean(axis=0), own.Phi[400:].mean(axis=0), rtol=0.25)

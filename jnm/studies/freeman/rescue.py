@@ -30,6 +30,7 @@ from jnm.spiking.lif_record import LIFRun
 
 Losses = Literal["time course", "spectrum", "both"]
 
+TAU_X = 5.0  # ms: the network's external synapses
 AHEAD = 20.0  # ms: how far before the autoregression's knowledge of the network ends
 
 
@@ -82,17 +83,24 @@ class DrivenFreeman(eqx.Module):
 
 
 class DrivenNMM2(eqx.Module):
-    """Two QIF populations that hear the external spikes as a current into the first: I = drive Phi_X / mean Phi_X."""
+    """Two QIF populations that hear the external spikes as a current into the first.
+
+    I = drive x, with tau_X x' = Phi_X / mean Phi_X - x: the spikes behind their synapses.
+    """
 
     mass: NMM2
     drive: Float[Array, ""] = param(5.0, doc="current made by the mean external input")
 
     def rates(self, phi: Array, dt: float) -> Float[Array, "time population"]:
         """Rates (1/ms) of both populations at the ends of the bins."""
-        outside = phi[:, 2] / jnp.mean(phi[:, 2])
-        current = self.drive * jnp.stack([outside, jnp.zeros_like(outside)], axis=1)
+        keep = jnp.exp(-dt / TAU_X)
+        heard = phi[:, 2] / jnp.mean(phi[:, 2])
+        _, x = jax.lax.scan(lambda x, now: (keep * x + (1 - keep) * now,) * 2, jnp.ones_like(heard[0]), heard)
+        current = self.drive * jnp.stack([x, jnp.zeros_like(x)], axis=1)
         stimulus = Sampled(values=current, dt=dt, hold=True)
-        return simulate(self.mass, phi.shape[0] * dt, dt, stimulus=stimulus, save=lambda t, y: y.r, throw=False).ys
+        return simulate(
+            self.mass, phi.shape[0] * dt, dt / 2, save_every=dt, stimulus=stimulus, save=lambda t, y: y.r, throw=False
+        ).ys
 
 
 class Score(NamedTuple):

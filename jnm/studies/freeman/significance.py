@@ -1,11 +1,12 @@
 """Whether a mass is told apart from the network: against twins of the network, which share input and graph with it.
 
 Mass and network hear the same spikes, so unrelated series are no yardstick. A twin, the same graph and external events
-with other membrane noise, is as good as any model can be: the ceiling. A network drawn anew, the graph, the events, the
-noise, is the floor. A mass is *distinguished* where it differs from the twin by more than chance, at alpha = .01 on two
-sides. Correlations are compared by Fisher's z, each with the effective samples of its series and averaged over the
-repeats; chi-squares by Welch's t on their logarithms over repeats, for which it takes at least three. With hardly any
-membrane noise (set A) the twin is the network itself: the ceiling is then 1 and everything is distinguished.
+with other membrane noise, is as good as a model can be that does not hear the network's own spikes: the ceiling, which a
+mass that is handed them may pass. A network drawn anew, the graph, the events, the noise, is the floor. A mass is
+*distinguished* where it differs from the twin by more than chance, at alpha = .01 on two sides. Correlations are
+compared by Fisher's z, each with the effective samples of its series and averaged over the repeats; chi-squares by
+Welch's t on their logarithms over repeats, for which it takes at least three. With hardly any membrane noise (set A) the
+twin is the network itself: the ceiling is then 1 and everything is distinguished.
 """
 
 from itertools import combinations

@@ -64,6 +64,7 @@ for (name, (p, fraction)), (raster, mean) in zip(cells.items(), panels.T, strict
     for ax in (raster, mean):
         plot.axes(ax)
 panels[1, 0].legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+plt.close(fig)
 fig
 
 # %% [markdown]
@@ -83,14 +84,17 @@ grid = (
     else dict(p=[0.05, 0.25, 0.5, 0.75, 1.0], fraction_excitatory=[0.2, 0.4, 0.6, 0.8, 0.95], repeats=3)
 )
 found = studies.validity("A", key=jax.random.key(0), progress=False, **grid, **size)
-pictures.maps(found)
+maps = pictures.maps(found)
+plt.close(maps)
+maps
 
 # %% [markdown]
-# How to read it. A circle would mark a mass that cannot be told from a twin of the network (the same graph and external
-# spikes, other membrane noise). Set A has hardly any membrane noise, so the twin is the network itself in the
-# desynchronised corner and the test is merciless there: it finds the fraction of a millivolt. The last row is the only
-# prediction: masses that hear no recorded spike, but make their own by the rate of LIF neurons in noise (Siegert's
-# formula). They find the quiet corner and where rhythms are born; their rates are the weak point.
+# How to read it. A circle marks a mass that by this measure cannot be told from a twin of the network (the same graph and
+# external spikes, other membrane noise). By correlation hardly any mass passes: set A has hardly any membrane noise, so the
+# twin is all but the network itself, and the test finds a fraction of a millivolt. By the spectrum many pass, some with the
+# wrong rhythm: three networks a cell are few, and to pass a blunt test proves nothing. The last row is the only prediction:
+# masses that hear no recorded spike, but make their own by the rate of LIF neurons in noise (Siegert's formula). They find
+# the quiet corner and where rhythms are born; their rates are the weak point.
 
 # %% [markdown]
 # ## Why it fails
@@ -99,7 +103,9 @@ pictures.maps(found)
 # in turn, and what it costs is measured on the recorded currents.
 
 # %%
-pictures.budget(found, list(cells.values())[: 2 if short else 3])
+budget = pictures.budget(found, list(cells.values())[: 2 if short else 3])
+plt.close(budget)
+budget
 
 # %%
 for (p, fraction), name in zip(list(cells.values())[: 2 if short else 3], cells, strict=False):

@@ -94,6 +94,7 @@ for name, ax in zip(cells, panels[0], strict=True):
     ax.barh(methods[::-1], left[::-1], color=colours[::-1])
     ax.axvline(1.0, color="black", lw=0.8)
     ax.set(title=name, xscale="log", xlabel="variance left unexplained, held out")
+plt.close(fig)
 fig
 
 # %% [markdown]
@@ -112,6 +113,7 @@ for (name, target), ax in zip(targets.items(), panels[:, 0], strict=True):
     ax.set(ylabel="mean V (mV)", title=name)
 panels[-1, 0].set_xlabel("time (ms)")
 panels[0, 0].legend(frameon=False, ncols=3)
+plt.close(fig)
 fig
 
 # %% [markdown]

@@ -63,10 +63,9 @@ def as_spikes(times: ArrayLike, neurons: ArrayLike, n: int | None = None, *, uni
         raise ValueError(
             f"spikes: times {list(t.shape)}, neurons {list(who.shape)}; wanted two lists of one length, not empty."
         )
-    if not np.all(np.isfinite(t)) or np.any(t < 0):
-        raise ValueError(
-            f"spikes: time {t[~(t >= 0)][0]} is negative or not finite; count from the start of the record."
-        )
+    wrong = ~np.isfinite(t) | (t < 0)
+    if np.any(wrong):
+        raise ValueError(f"spikes: time {t[wrong][0]} is negative or not finite; count from the start of the record.")
     if not np.all(who == np.floor(who)) or who.min() < 0 or (n is not None and who.max() >= n):
         raise ValueError(
             f"spikes: neurons {who.min()} to {who.max()}; wanted whole numbers from 0 to n - 1 = {n and n - 1}."

@@ -48,7 +48,8 @@ class FinitePopulation(eqx.Module):
         stable = [point for point in fixed_points(model) if point.stable]
         if len(stable) != 1:
             raise ValueError(f"FinitePopulation: {len(stable)} fixed points are stable; wanted a model with one.")
-        X = model.eta + model.I + model.C * model.tau_m * stable[0].state.r
+        rate = stable[0].state.r.astype(model.tau_m.dtype)  # found in float64
+        X = model.eta + model.I + model.C * model.tau_m * rate
         return cls(X, model.C, model.delta, jnp.asarray(n, float), model.tau_m, model.tau_s, order=model.order)
 
     @property

@@ -75,6 +75,7 @@ def test_trains_of_silent_neurons_count():
         ([1.0], [0, 1], "one length"),
         ([-1.0], [0], "negative"),
         ([np.nan], [0], "not finite"),
+        ([1.0, np.inf], [0, 0], "time inf"),
         ([1.0], [0.5], "whole numbers"),
         ([1.0], [7], "from 0 to n - 1 = 4"),
     ],

@@ -185,6 +185,44 @@ def test_many_sensors_lose_nothing_to_projection(x64):
     assert float(loss(build(away))) > float(loss(net))
 
 
+def test_through_a_real_lead_field(x64, data_dir):
+    """Three regions of a real head: the loss of whitened components against the dense Gaussian of all magnetometers."""
+    sample = data_dir / "recordings" / "sample"
+    lead = jnm.meg.LeadField.from_mne(sample / "sample-oct4-meg-fwd.fif", sample / "sample-parcels.json")
+    lead = lead.select(["parcel-2", "parcel-18", "parcel-88"])
+    lead = lead.pick([name for name, kind in zip(lead.ch_names, lead.ch_types, strict=True) if kind == "mag"])
+    f_hz, G = np.arange(6.0, 60.0, 6.0), np.asarray(lead.gain)
+    weights = np.roll(np.eye(3), 1, axis=0)
+
+    def chain(eta):
+        node = jnm.NMM2(15.0, 5.0, 1.0, eta, 4.0, sigma=0.03)
+        return Recorded(jnm.Network(node, jnm.Connectome(weights), jnm.Linear(2.0)), jnm.meg.Dipole.qif(cells=4e6))
+
+    def dense(eta, S):
+        """- log L over the number of data, up to a constant, of all channels: A as a matrix of the whole flow."""
+        brain, dipole = chain(eta).model, chain(eta).dipole
+        point = rest(brain)
+        A = np.asarray(jax.jacfwd(lambda x: flat(brain.drift(NOW(()), shaped(brain, x), jnm.Drive())))(point.x))
+        C = np.asarray(jax.jacfwd(lambda x: dipole(brain.source(NOW(()), shaped(brain, x), jnm.Drive())))(point.x))
+        B = np.zeros((12, 3))
+        B[3:6] = 0.03 * np.eye(3)  # on v, after r
+        total = 0.0
+        for f, seen in zip(f_hz, S, strict=True):
+            H = G @ C @ np.linalg.solve(2j * np.pi * f / 1000 * np.eye(12) - A, B)
+            expected = 2e-3 * H @ H.conj().T + 9.0 * np.eye(len(G))
+            total += np.linalg.slogdet(expected)[1] + np.trace(np.linalg.solve(expected, seen)).real
+        return total
+
+    S = wishart(np.tile(9.0 * np.eye(len(G)), (len(f_hz), 1, 1)) + 2.0 * G @ G.T, 40)
+    loss = jnm.WhittleLoss(lead, (f_hz, S, 40.0), noise=9.0, smear=1, band=(5.0, 60.0), components=3)
+    here, there = (float(loss(chain(eta))) * loss.size for eta in (-0.8, -0.5))
+    assert there - here == pytest.approx(dense(-0.5, S) - dense(-0.8, S), rel=1e-6)
+    theta, build = jnm.free(chain(-0.8), lambda r: (r.model.node.eta, r.dipole.log_scale))
+    slope = jax.grad(lambda t: loss(build(t)))(theta)
+    step = (float(loss(chain(-0.8 + 1e-4))) - float(loss(chain(-0.8 - 1e-4)))) / 2e-4
+    assert float(slope[0]) == pytest.approx(step, rel=1e-5) and np.isfinite(slope[1])
+
+
 def test_unstable_rests_are_refused(oracle):
     loss = jnm.WhittleLoss(None, (*oracle, 100.0), band=(1.0, 60.0))
     with pytest.raises(ValueError, match=r"unstable \(largest real part 0.000852 /ms\)"):

@@ -272,6 +272,48 @@ def test_density_and_self_connections():
     assert jnp.array_equal(looped.without_self_connections().weights, jnp.array([[0.0, 1.0], [1.0, 0.0]]))
 
 
+def test_reordering_to_another_atlas_takes_its_labels(rng):
+    brain, other = full(rng), Connectome(np.eye(5), labels=["E", "A", "C", "D", "B"])
+    assert brain.reordered(other).labels == other.labels
+    assert brain.reordered(other).weights[0, 4] == brain.weights[4, 1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "sides"),
+    [
+        (["lh_insula", "ctx-rh-cuneus", "Right-Thalamus"], "LRR"),
+        (["L.BSTS", "r_lateral", "7Networks_LH_Vis_1"], "LRL"),
+        (["Insula_L", "RM-TCs_R", "insula-rh"], "LRR"),
+        (["lA1", "rAMYG", "L07"], "LRL"),
+        (["V1", "R01", "Vermis_3"], " R "),
+    ],
+)
+def test_hemispheres_by_name(labels, sides):
+    centres = [[99.0, 0, 0], [-99.0, 0, 0], [0.0, 0, 1]]  # names go before places
+    found = Connectome(np.eye(3), labels=labels, centres=centres).hemispheres
+    assert found == tuple(side.strip() for side in sides)
+
+
+def test_hemispheres_by_place_where_no_name_tells():
+    centres = [[-9.0, 0, 0], [9.0, 0, 0], [0.0, 0, 1]]
+    assert Connectome(np.eye(3), centres=centres).hemispheres == ("L", "R", "")
+    for unknown in (Connectome(np.eye(3)), Connectome(np.eye(3), centres=centres, frame="unknown")):
+        with pytest.raises(ValueError, match="'region01' tell no side"):
+            unknown.hemispheres  # noqa: B018
+
+
+def test_where_a_real_spectrum_is_required_others_are_refused(rng):
+    one_way = Connectome([[0, 1, 0], [0, 0, 1], [1, 0, 0]])
+    for spectrum in (one_way.eigenvalues, one_way.modes):
+        with pytest.raises(
+            ValueError, match=r"3 connections go one way only.*symmetrise before the rows are normalised"
+        ):
+            spectrum(real=True)
+    brain = Connectome(balanced(rng)[0])
+    assert brain.eigenvalues(real=True).dtype == np.float64
+    np.testing.assert_array_equal(brain.modes(real=True).right, brain.modes().right)
+
+
 # Bad input
 
 

@@ -290,6 +290,72 @@ def test_a_weight_that_was_zero_is_read_when_it_comes_alive(x64):
     assert jnm.simulate(far, 20.0, DT, throw=False).result == 2
 
 
+# --------------------------------------------------------------------------------- speeds and delays of each connection
+
+
+def test_each_connection_has_a_speed_of_its_own(x64):
+    """As if all were as fast and the lengths were others; the gradient in one speed is its finite difference."""
+    net = six_regions(sigma=None)
+    speeds = jnm.network.drawn_speeds(6, median=SPEED, spread=0.3, seed=1)
+    own = jnm.Network(net.node, net.connectome, net.coupling, speed=speeds)
+    lengths = net.connectome.lengths * SPEED / speeds
+    same = jnm.Network(net.node, jnm.Connectome(net.connectome.weights, lengths), net.coupling, speed=SPEED)
+    run = eqx.filter_jit(lambda m: jnm.simulate(m, 20.0, DT).ys.x)
+    np.testing.assert_allclose(run(own), run(same), atol=1e-12)
+
+    @eqx.filter_jit
+    def loss(speed):
+        return 100 * jnp.sum(run(eqx.tree_at(lambda m: m.speed, own, own.speed.at[3, 5].set(speed))) ** 2)
+
+    at, step = speeds[3, 5], 1e-5
+    slope = float(jax.grad(loss)(at))
+    assert slope == pytest.approx(float(loss(at + step) - loss(at - step)) / (2 * step), rel=1e-5)
+    low, high = own.speed_range
+    assert low == pytest.approx(float(speeds.min()) / 2) and high == pytest.approx(2 * float(speeds.max()))
+
+
+def test_drawn_speeds_are_log_normal_and_alike_both_ways():
+    speeds = np.asarray(jnm.network.drawn_speeds(200, median=5.0, spread=0.3, seed=0))
+    np.testing.assert_array_equal(speeds, speeds.T)
+    logs = np.log(speeds[np.triu_indices(200, 1)])
+    assert logs.mean() == pytest.approx(np.log(5.0), abs=4 * 0.3 / np.sqrt(logs.size))
+    assert logs.std() == pytest.approx(0.3, rel=4 / np.sqrt(2 * logs.size))
+    assert np.all(np.asarray(jnm.network.drawn_speeds(3, 5.0, 0.0, seed=0)) == 5.0)
+    with pytest.raises(ValueError, match="median = 0.0, spread = 0.3; wanted median > 0"):
+        jnm.network.drawn_speeds(3, 0.0, 0.3, seed=0)
+
+
+def test_delays_are_given_themselves(x64):
+    """x'(t) = -x(t - 1.7 ms): the method of steps, and the gradient in the delay."""
+    bare = jnm.Connectome([[1.0]])
+    net = jnm.Network(Receiver(), bare.with_delays([[1.7]]), jnm.Linear(-1.0), speed=1.0)
+    x = jnm.simulate(net, 8.0, 0.01).ys.x[:, 0]
+    assert float(x[-1]) == pytest.approx(method_of_steps(8.0, 1.7), abs=1e-4)
+    assert bare.with_delays([[1.7]], speed=4.0).lengths[0, 0] == 6.8
+    for delays, message in (([[-1.0]], "negative"), ([[np.nan]], "not finite"), ([1.0], r"shape \(1,\)")):
+        with pytest.raises(ValueError, match=message):
+            bare.with_delays(delays)
+    with pytest.raises(ValueError, match="speed = 0"):
+        bare.with_delays([[1.0]], speed=0.0)
+
+
+def test_memory_does_not_grow_with_the_run():
+    """What a compiled run needs beside its arguments: thirty regions send 120 bytes a step, and none are kept."""
+    brain = jnm.datasets.connectome(n_regions=30).normalised("rows")
+    net = jnm.Network(jnm.PING(IE=4.0), brain, jnm.Linear(8.0), speed=5.0)
+    last = jnm.Reduction(lambda y: y.r, lambda kept, t, y: y.r, lambda kept: kept)
+
+    def needed(t1):
+        def run(speed):
+            model = eqx.tree_at(lambda m: m.speed, net, speed)
+            return jnm.simulate(model, t1, DT, save=last, block=40, throw=False).ys
+
+        return jax.jit(run).lower(jnp.float32(4.0)).compile().memory_analysis().temp_size_in_bytes
+
+    more_steps = (400.0 - 40.0) / DT
+    assert needed(400.0) - needed(40.0) < more_steps  # one byte each
+
+
 # ------------------------------------------------------------------------------------------------------- the past
 
 

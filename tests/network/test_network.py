@@ -179,7 +179,10 @@ def test_speed_moves_within_its_range():
         (lambda: jnm.Network(jnm.PING(), brain(LENGTHS), speed=5.0, speed_range=(9.0, 1.0)), r"wanted 0 < low < speed"),
         (lambda: jnm.Network(jnm.PING(), brain(LENGTHS), speed=-5.0), r"wanted 0 < low < speed < high"),
         (lambda: jnm.Network(jnm.PING(), brain(LENGTHS), speed=np.inf), r"wanted 0 < low"),
-        (lambda: jnm.Network(jnm.PING(), brain(LENGTHS), speed=[1.0, 2.0]), r"speed has shape \[2\]; it is one number"),
+        (
+            lambda: jnm.Network(jnm.PING(), brain(LENGTHS), speed=[1.0, 2.0]),
+            r"speed has shape \[2\]; it is one number, in mm/ms, or one for",
+        ),
         (lambda: jnm.Network(jnm.PING(IE=jnp.ones(7)), brain()), r"node parameters for 7 regions, but .* 5"),
         (
             lambda: jnm.Network(jnm.PING(receive=0), brain(), jnm.Linear((1.0, 2.0))),

@@ -1,10 +1,10 @@
-"""Sweeps on several devices, in a process that has them: prints what is not equal. With an address: two processes."""
+"""Sweeps on so many devices, in a process that has them: prints what is not equal. With an address: two processes."""
 
 import os
 import sys
 
-if __name__ == "__main__" and len(sys.argv) == 1:
-    os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+if __name__ == "__main__" and sys.argv[1] == "devices":
+    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={sys.argv[-1]}"
 
 import jax
 import numpy as np
@@ -22,12 +22,12 @@ def members():
     return jnm.grid(jnm.ING(sigma=0.05), lambda m: m.eta, np.linspace(1.0, 40.0, 150))
 
 
-def on_devices():
-    """Prints the numbers of devices on which the result is another one."""
-    assert len(jax.devices()) == 8
+def on_devices(*counts):
+    """Prints the numbers of devices on which the result is another one than on the first number of them."""
+    assert len(jax.devices()) == int(counts[-1])
     key = jax.random.key(5)
-    results = {n: jnm.sweep(run, members(), key=key, devices=jax.devices()[:n], chunk=70) for n in (1, 2, 4, 8)}
-    print([n for n, result in results.items() if not np.array_equal(result.r, results[1].r)])
+    results = [jnm.sweep(run, members(), key=key, devices=jax.devices()[: int(n)], chunk=70) for n in counts]
+    print([n for n, result in zip(counts, results, strict=True) if not np.array_equal(result.r, results[0].r)])
 
 
 def in_one_of_two_processes(address, number, store, oracle):
@@ -40,4 +40,4 @@ def in_one_of_two_processes(address, number, store, oracle):
 
 
 if __name__ == "__main__":
-    in_one_of_two_processes(*sys.argv[1:]) if sys.argv[1:] else on_devices()
+    on_devices(*sys.argv[2:]) if sys.argv[1] == "devices" else in_one_of_two_processes(*sys.argv[1:])

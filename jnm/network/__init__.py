@@ -10,6 +10,7 @@ from jnm.network.coupling import (
 from jnm.network.delay import Delays as Delays
 from jnm.network.heterogeneity import Heterogeneous as Heterogeneous
 from jnm.network.network import Network as Network
+from jnm.network.speeds import drawn_speeds as drawn_speeds
 from jnm.network.surrogates import (
     neighbourly as neighbourly,
     relabelled as relabelled,

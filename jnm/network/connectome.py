@@ -16,7 +16,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
-from jnm.network import formats, spectrum
+from jnm.network import formats, regions as sides, spectrum
 from jnm.network.spectrum import Modes, Spectrum
 
 
@@ -90,7 +90,8 @@ class Connectome(eqx.Module):
         source: str = "",
         citation: str = "",
     ) -> "Connectome":
-        """Read a .dat (edge list), .npz, .npy, .csv, .tsv or .txt file; `jnm.network.formats` says what each holds.
+        """Read a file or folder of any usual format: .dat (edge list), .npz, .npy, .csv, .tsv, .txt, MATLAB's .mat, The
+        Virtual Brain's .zip or folder, BIDS `*_relmat.dense.tsv`; `jnm.network.formats` says what each holds.
 
         **Arguments:** `lengths` is a second file, of tract lengths in mm, for formats that hold one matrix; `frame`
         names the coordinates of centres where the file does not ("unknown" if neither does); `source` and `citation`
@@ -99,8 +100,10 @@ class Connectome(eqx.Module):
         Raises `FileNotFoundError`, and `ValueError` naming the file and the line for anything that cannot be read.
         """
         parts = formats.read(path)
+        if "weights" not in parts:
+            raise ValueError(f"{path} holds tract lengths alone; read the weights, and give this file as lengths=.")
         if lengths is not None:
-            parts["lengths"] = formats.read(lengths)["weights"]
+            parts["lengths"] = formats.lengths(lengths)
         placed = "centres" in parts or "orientations" in parts
         parts["frame"] = frame or parts.get("frame", "unknown" if placed else "head")
         parts["source"] = source or parts.get("source", "")
@@ -116,11 +119,13 @@ class Connectome(eqx.Module):
         labels: Iterable[str] | None = None,
         orientations: ArrayLike | Sequence[Any] | None = None,
         frame: str = "head",
+        recipe: str = "saturated",
     ) -> "Connectome":
         """Synthetic weights and lengths between given positions, for parcels whose connectivity nobody has measured.
 
-        **Arguments:** `centres` [region, 3] in mm, in head coordinates; `seed` draws the weights by the recipe of
-        `jnm.datasets`, which was fitted to a human average of 90 regions. They are plausible, not anybody's anatomy.
+        **Arguments:** `centres` [region, 3] in mm, in head coordinates; `seed` draws the weights by a `recipe` of
+        `jnm.datasets`, which was fitted to a human average of 90 regions ("crowded" comes nearer to it than "saturated").
+        They are plausible, not anybody's anatomy.
 
         Raises `ValueError` as the constructor does, for fewer than four regions, and for positions that span less than
         1 mm (metres, probably) or more than 1 m.
@@ -133,14 +138,15 @@ class Connectome(eqx.Module):
         extent = np.ptp(points, axis=0).max()
         if not 1 < extent < 1000:
             raise ValueError(f"centres span {extent:g} mm; wanted finite positions in a head (metres: times 1000).")
-        weights = datasets.latent_weights(points, np.random.default_rng(seed))
+        weights = datasets.latent_weights(points, np.random.default_rng(seed), recipe)
         lengths, source = datasets.tract_lengths(points), "synthetic, from centres (Connectome.from_centres)"
         return cls(weights, lengths, points, orientations, labels, frame=frame, source=source)
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to .npz, or weights and labels to .csv.
+        """Write everything to .npz, .zip (The Virtual Brain) or `X_relmat.dense.tsv` (BIDS), or weights and labels to .csv.
 
-        Raises `ValueError` for another suffix, and for a .csv if lengths, centres or orientations would be lost.
+        Raises `ValueError` for another name, and where the format would lose something that is there, or needs something
+        that is not: a .csv holds no lengths, centres and orientations, and TVB wants lengths and centres.
         """
         arrays = {name: getattr(self, name) for name in ("weights", "lengths", "centres", "orientations")}
         parts = {name: np.asarray(value) for name, value in arrays.items() if value is not None}
@@ -161,6 +167,17 @@ class Connectome(eqx.Module):
         """Share of the ordered pairs of different regions that are connected."""
         between = ~np.eye(self.n_regions, dtype=bool)
         return float(np.mean(np.asarray(self.weights)[between] != 0)) if self.n_regions > 1 else 0.0
+
+    @property
+    def hemispheres(self) -> tuple[str, ...]:
+        """ "L" or "R" of each region, or "" on the midline; by its label, and where no label tells by its centre.
+
+        Raises `ValueError` where neither tells.
+
+        >>> left = brain.subset(i for i, side in enumerate(brain.hemispheres) if side == "L")
+        """
+        centres = None if self.centres is None else np.asarray(self.centres)
+        return sides.hemispheres(self.labels, centres, self.frame)
 
     def normalised(self, how: str) -> "Connectome":
         """Weights on a common scale; lengths and all else stay.
@@ -189,24 +206,44 @@ class Connectome(eqx.Module):
         """The same with a zero diagonal: streamlines that end where they began are no coupling between regions."""
         return eqx.tree_at(lambda c: c.weights, self, self.weights * (1 - jnp.eye(self.n_regions)))
 
+    def with_delays(self, delays: ArrayLike | Sequence[Any], speed: float = 1.0) -> "Connectome":
+        """The same with lengths that take these delays (ms, [to, from]) at a conduction speed of `speed` mm/ms.
+
+        Raises `ValueError` for delays of another shape, negative or not finite, and for a speed that is not positive.
+
+        >>> net = jnm.Network(jnm.PING(), brain.with_delays(delays), speed=1.0)
+        """
+        if not 0 < speed < np.inf:
+            raise ValueError(f"with_delays: speed = {speed}; wanted a positive number of mm/ms.")
+        lengths = speed * _floats("delays", delays)
+        moved = eqx.tree_at(lambda c: c.lengths, self, lengths, is_leaf=lambda leaf: leaf is None)
+        _check_shapes(moved)
+        _check_values(moved)
+        return moved
+
     def balance(self) -> Float[np.ndarray, " region"] | None:
         """The factors c (geometric mean 1) for which A = diag(c) S with S symmetric, or None if there are none."""
         return spectrum.balance(self.weights)
 
-    def modes(self) -> Modes:
+    def modes(self, real: bool = False) -> Modes:
         """Eigenvalues with right and left eigenvectors, in double precision; real under detailed balance.
 
         Right eigenvectors have length one. Raises `ValueError` where they do not span the space (a defective matrix,
-        such as a feed-forward chain); `eigenvalues` still works there.
+        such as a feed-forward chain); `eigenvalues` still works there. With `real` also where the spectrum is not real.
 
         >>> jnm.datasets.connectome().normalised("rows").modes().eigenvalues[:2].round(2)
-        array([1.  , 0.74])
+        array([1.  , 0.72])
         """
-        return spectrum.modes(self.weights)
+        found = spectrum.modes(self.weights)
+        return found if not real else Modes(*(spectrum.real(part, self.weights) for part in found))
 
-    def eigenvalues(self) -> Spectrum:
-        """Eigenvalues by descending real part, in double precision; real under detailed balance."""
-        return spectrum.eigenvalues(self.weights)
+    def eigenvalues(self, real: bool = False) -> Spectrum:
+        """Eigenvalues by descending real part, in double precision; real under detailed balance.
+
+        With `real` raises `ValueError` where they are not, and says what may be done.
+        """
+        found = spectrum.eigenvalues(self.weights)
+        return spectrum.real(found, self.weights) if real else found
 
     def plot(self, strongest: float = 0.04) -> Any:
         """The matrix and, with centres, the regions from three sides; returns the Figure. See `jnm.plot.connectome`."""
@@ -218,9 +255,15 @@ class Connectome(eqx.Module):
         """Only these regions, in this order, by label or by index. Raises `ValueError` for one that is not there."""
         return self._take([self._index(region) for region in regions])
 
-    def reordered(self, labels: Iterable[str]) -> "Connectome":
-        """All regions in the order of these labels; `ValueError` for a label that is missing, unknown or repeated."""
-        labels = tuple(labels)
+    def reordered(self, labels: "Iterable[str] | Connectome") -> "Connectome":
+        """All regions in the order of these labels, or of the labels of another connectome.
+
+        Raises `ValueError` for a label that is missing, unknown or repeated.
+
+        >>> brain.reordered(["V1", "M1", "A1"])
+        >>> brain.reordered(jnm.Connectome.read("atlas.csv"))
+        """
+        labels = labels.labels if isinstance(labels, Connectome) else tuple(labels)
         missing = [label for label in self.labels if label not in labels]
         if missing:
             raise ValueError(f"reordered: {_some(missing)} not in the new order; to leave regions out use subset.")

@@ -21,10 +21,12 @@ class Network(AbstractModel):
         drive_i = gain * f(sum_j W_ij x_j(t - L_ij / speed), ...),   x = node.output
 
     `coupling` is f with its gain (default `Linear()`). With `speed` (mm/ms) the activity travels the lengths of the
-    connectome; `speed_range` (default half to twice the speed) bounds what the speed may become later, by a fit or a
-    sweep, because it sizes the history. Vector parameters of the node make the regions differ. Outside of `simulate` a
-    network with delays takes the present for the past, which is right at a fixed point. Only the populations in the
-    node's `receive` hear other regions; a synaptic stimulus with a row for each population reaches all of them.
+    connectome; it is one number, or one for each connection (`jnm.network.drawn_speeds`), and delays that are known
+    themselves come by `connectome.with_delays`. `speed_range` (default half to twice the speed) bounds what the speed
+    may become later, by a fit or a sweep, because it sizes the history. Vector parameters of the node make the regions
+    differ. Outside of `simulate` a network with delays takes the present for the past, which is right at a fixed point.
+    Only the populations in the node's `receive` hear other regions; a synaptic stimulus with a row for each population
+    reaches all of them.
 
         >>> brain = jnm.datasets.connectome().normalised("rows")
         >>> net = jnm.Network(jnm.PING(IE=2.0, sigma=0.05), brain, jnm.Linear(gain=10.0), speed=5.0)
@@ -36,7 +38,9 @@ class Network(AbstractModel):
     node: AbstractModel
     connectome: Connectome
     coupling: AbstractCoupling
-    speed: Float[Array, ""] | None = param(None, unit="mm/ms", domain=Positive(), doc="conduction speed", optional=True)
+    speed: Float[Array, "..."] | None = param(
+        None, unit="mm/ms", domain=Positive(), doc="conduction speed", optional=True
+    )
     speed_range: tuple[float, float] | None = eqx.field(
         default=None,
         static=True,
@@ -56,7 +60,7 @@ class Network(AbstractModel):
         self.coupling = Linear() if coupling is None else coupling
         self.speed = None if speed is None else as_parameter(speed)
         self.speed_range = _speed_range(
-            speed, speed_range
+            speed, speed_range, connectome.n_regions
         )  # of the speed as it came: jit traces every array made in it
         self.edges = None if speed is None else _edges(connectome)
 
@@ -159,20 +163,22 @@ class Network(AbstractModel):
         return share(synaptic, rank) + share(afferent, rank)
 
 
-def _speed_range(speed: Any, given: tuple[float, float] | None) -> tuple[float, float] | None:
+def _speed_range(speed: Any, given: tuple[float, float] | None, n_regions: int) -> tuple[float, float] | None:
     if speed is None:
         if given is not None:
             raise ValueError(f"Network: speed_range = {given} without a speed; give speed=, or leave speed_range out.")
         return None
-    if np.ndim(speed):
+    if np.shape(speed) not in ((), (n_regions, n_regions)):
         raise ValueError(
-            f"Network: speed has shape {list(np.shape(speed))}; it is one number, in mm/ms, for all connections."
+            f"Network: speed has shape {list(np.shape(speed))}; it is one number, in mm/ms, or one for each connection, "
+            f"[to = {n_regions}, from = {n_regions}]."
         )
     concrete = not _traced(speed)
     if given is None and not concrete:
         raise ValueError("Network: a traced speed needs speed_range=(slowest, fastest) in mm/ms; it sizes the history.")
-    low, high = (float(speed) / 2, float(speed) * 2) if given is None else map(float, given)
-    if not 0 < low < high < np.inf or (concrete and not low < float(speed) < high):
+    slowest, fastest = (float(np.min(speed)), float(np.max(speed))) if concrete else (np.nan, np.nan)
+    low, high = (slowest / 2, fastest * 2) if given is None else map(float, given)
+    if not 0 < low < high < np.inf or (concrete and not low < slowest <= fastest < high):
         raise ValueError(
             f"Network: speed = {speed} with speed_range = ({low}, {high}) mm/ms; wanted 0 < low < speed < high."
         )

@@ -71,6 +71,21 @@ def eigenvalues(weights: Float[Array, "to from"]) -> Spectrum:
     return values[np.argsort(-np.real(values), kind="stable")]
 
 
+def real(values: np.ndarray, weights: Float[Array, "to from"]) -> Float[np.ndarray, "..."]:
+    """Eigenvalues or eigenvectors as real numbers; `ValueError` where they are not, saying what may be done."""
+    if not np.iscomplexobj(values):
+        return values
+    if not np.any(np.imag(values)):
+        return np.real(values)
+    a = np.asarray(weights, dtype=float)
+    alone = int(np.sum((a != 0) & (a.T == 0)))
+    raise ValueError(
+        f"the weights have no real spectrum: without detailed balance (A_ij = c_i S_ij, S symmetric; {alone} connections go "
+        "one way only) eigenvalues may be complex. Where the asymmetry is an error of measurement, symmetrise before the "
+        "rows are normalised: Connectome((w + w.T) / 2).normalised('rows'); where it is meant, take the complex ones."
+    )
+
+
 def _balanced(
     weights: Float[Array, "to from"],
 ) -> tuple[Float[np.ndarray, "region region"], Float[np.ndarray, " region"]] | None:

@@ -31,3 +31,4 @@ from jnm.stability.transverse import (
     dispersion as dispersion,
     master_stability as master_stability,
 )
+from jnm.stability.unequal_delays import DelaySpectrum as DelaySpectrum, delay_spectrum as delay_spectrum

@@ -36,11 +36,13 @@ def without_delay(network: Network) -> tuple[Network, Float[Array, ""] | None]:
     if network.speed is None or network.edges is None:
         return network, None
     lengths = network.edges.lengths
+    if network.speed.ndim:
+        raise ValueError("dispersion: connections have speeds of their own; jnm.stability.delay_spectrum takes them.")
     if np.ptp(lengths) > 1e-6 * lengths.max():
         raise ValueError(
             f"dispersion: tract lengths run from {lengths.min():.3g} to {lengths.max():.3g} mm; with delays that differ "
             "the eigenvectors of the weights are no patterns of the network. Give all connections one length, such as "
-            "their mean, or leave speed out."
+            "their mean, leave speed out, or take jnm.stability.delay_spectrum, which needs no patterns."
         )
     return Network(network.node, network.connectome, network.coupling), lengths.mean() / network.speed
 

@@ -1,56 +1,44 @@
 r"""What of a network's rhythms is owed to its anatomy? The connectome against surrogates of every kind.
 
 All networks have the same homogeneous state, for their rows sum to one; what differs is the patterns that grow out of it
-(`jnm.stability.dispersion`), and what they make of it: how much each region's rhythm waxes and wanes (coefficient of
-variation of its envelope), how slowly (share of the envelope's power from 1 to 12 Hz), and how a slow phase shapes it
-(Tort's modulation index). The control is a single region, seen in the same band, whose rhythm no pattern can touch. The
-activity that emerges is projected on the eigenvectors of the weights: are the patterns that grow those that stay?
+(`jnm.stability.dispersion`), and what they make of it: how much each region's rhythm waxes and wanes, how slowly, and how
+a slow phase shapes it (`waxing_and_waning`). The control is a single region, seen in the same band, whose rhythm no
+pattern can touch. What emerges is projected on the eigenvectors of the weights: are the patterns that grow those that stay?
+
+Relabelled networks are the network itself, run from other starts: how they scatter is what a single run leaves open.
 """
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from jnm import observe, stability
-from jnm._model import State
+from jnm import stability
 from jnm._optional import require
-from jnm._param import cast
-from jnm.integration import simulate
 from jnm.network import Connectome, Network, neighbourly, relabelled, rewired, shuffled
-from jnm.stability.field import shaped
-from jnm.stability.lyapunov import regions_apart
-
-Signal = Callable[[Array, State], Array]
+from jnm.studies.anatomy_rhythms import waxing_and_waning
+from jnm.studies.anatomy_runs import Protocol, Signal, looked_at, named, runs
 
 SURROGATES: dict[str, Callable[[Connectome, int], Connectome]] = {
     "shuffled": shuffled, "rewired": rewired, "neighbourly": neighbourly, "relabelled": relabelled,
 }  # fmt: skip
 ITSELF, ALONE = "itself", "one region"
-SLOW, THETA = (1.0, 12.0), (4.0, 9.0)  # Hz: slow share of an envelope, and the phase of the modulation index
-HALF_BAND = 20.0  # Hz either side of the rhythm's peak
-SETTLING, EDGE, SEGMENT = 2000.0, 250.0, 2000.0  # ms: transient, ends of the record where a band rings, spectra
 UNITS = {"growth": "1/ms", "unstable": "modes", "second eigenvalue": "", "rhythm": "Hz", "envelope variation": "",
-         "slow share": "", "modulation index": ""}  # fmt: skip
+         "envelope peak": "Hz", "slow share": "", "modulation index": "", "unison": "share of the variance",
+         "agreement": "rank correlation"}  # fmt: skip
 
 
-class Waxing(NamedTuple):
-    """How rhythms wax and wane; medians over regions."""
-
-    rhythm: float
-    variation: float
-    slow: float
-    modulation: float
+def _none() -> np.ndarray:
+    return np.zeros(0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Anatomy:
-    """Measures of the network itself, of its surrogates and of one region alone."""
+    """Measures of the network itself, of its surrogates and of one region alone; those of runs only where there were any."""
 
     measures: dict[str, dict[str, np.ndarray]]
     """measures[kind][name]: one number a member; one for "itself" and "one region"."""
@@ -58,9 +46,14 @@ class Anatomy:
     """Of the connectivity, falling; those of the network itself."""
     growth_rates: np.ndarray
     """Of its modes, per ms."""
-    pattern: np.ndarray
-    """Share of the activity's variance in each of its modes; empty without a run."""
     seed: int
+    pattern: np.ndarray = dataclasses.field(default_factory=_none)
+    """Share of the activity's variance in each of its modes."""
+    envelope_pattern: np.ndarray = dataclasses.field(default_factory=_none)
+    """The same of the envelopes of its rhythm."""
+    slow_hz: np.ndarray = dataclasses.field(default_factory=_none)
+    spectra: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    """spectra[kind]: of envelopes relative to their means, per Hz, [member, frequency]."""
 
     def interval(self, kind: str, name: str, share: float = 0.9) -> tuple[float, float]:
         """The middle `share` of a kind's members."""
@@ -75,7 +68,7 @@ class Anatomy:
         return float((1 + np.sum(np.abs(members - middle) >= abs(own - middle) - 1e-12)) / (1 + len(members)))
 
     def plot(self) -> Any:
-        """A panel a measure: every surrogate a dot, the network itself a line; and its patterns. Returns the Figure."""
+        """Every surrogate a dot, the network itself a line; spectra of envelopes, and patterns. Returns the Figure."""
         from jnm.plot import anatomy
 
         return anatomy.figure(self)
@@ -84,20 +77,24 @@ class Anatomy:
         """All numbers as one labelled Dataset; kinds with fewer members are filled with NaN."""
         xarray = require("xarray", extra="io")
         kinds, names = list(self.measures), list(self.measures[ITSELF])
-        most = max(len(self.measures[kind]["growth"]) for kind in kinds if kind != ALONE)
-        table = np.full((len(names), len(kinds), most), np.nan)
-        for i, name in enumerate(names):
-            for j, kind in enumerate(kinds):
-                values = self.measures[kind].get(name, np.zeros(0))
-                table[i, j, : len(values)] = values
+        most = max(len(next(iter(rows.values()))) for rows in self.measures.values())
+
+        def table(kind: str, name: str) -> np.ndarray:
+            values = self.measures[kind].get(name, np.zeros(0))
+            return np.pad(values, (0, most - len(values)), constant_values=np.nan)
+
         data: dict[str, Any] = {
-            name.replace(" ", "_"): (("kind", "member"), x, {"units": UNITS[name]})
-            for name, x in zip(names, table, strict=True)
+            name.replace(" ", "_"): (("kind", "member"), [table(kind, name) for kind in kinds], {"units": UNITS[name]})
+            for name in names
         }
         data["growth_rate"] = ("mode", self.growth_rates, {"units": "1/ms"})
-        if len(self.pattern):
-            data["pattern"] = ("mode", self.pattern)
-        return xarray.Dataset(data, {"kind": kinds, "eigenvalue": ("mode", self.eigenvalues)}, {"seed": self.seed})
+        coordinates: dict[str, Any] = {"kind": kinds, "eigenvalue": ("mode", self.eigenvalues)}
+        if self.spectra:
+            data |= {"pattern": ("mode", self.pattern), "envelope_pattern": ("mode", self.envelope_pattern)}
+            padded = [np.pad(s, ((0, most - len(s)), (0, 0)), constant_values=np.nan) for s in self.spectra.values()]
+            data["envelope_spectrum"] = (("kind", "member", "frequency"), np.array(padded), {"units": "1/Hz"})
+            coordinates["frequency"] = ("frequency", self.slow_hz, {"units": "Hz"})
+        return xarray.Dataset(data, coordinates, {"seed": self.seed})
 
 
 def anatomy(
@@ -108,8 +105,10 @@ def anatomy(
     kinds: tuple[str, ...] | None = None,
     about: str = "cycle",
     seconds: float = 0.0,
+    settling: float = 2.0,
     dt: float = 0.05,
     signal: Signal | None = None,
+    chunk: int = 4,
 ) -> Anatomy:
     """A network against surrogates of its connectome.
 
@@ -124,107 +123,48 @@ def anatomy(
     - `kinds`: "shuffled", "rewired" (strengths kept), "neighbourly" (weight against distance kept) and "relabelled",
       whose spectra must be those of the network itself; by default all that the connectome allows.
     - `about`: the homogeneous state, "cycle" or "rest".
-    - `seconds`, `dt` (ms), `signal`: run each network for so long after two seconds, and look at a function of (t, y), one
-      number a region, by default the output. Without a run only the dispersion relations are told.
+    - `seconds`, `settling`, `dt` (ms), `signal`: run each network for so long, after `settling` seconds that are left
+      out, from regions at random moments of the rhythm of one, and look at a function of (t, y), one number a region, by
+      default the output. Without a run only the dispersion relations are told.
+    - `chunk`: runs side by side (`vmap`); a few on a processor, all on a GPU.
 
-    Raises `ValueError` as `dispersion` and the surrogates do, and for runs of less than two seconds.
+    **Measures:** of the dispersion the largest "growth" of a transverse mode, the number of "unstable" ones and the
+    "second eigenvalue"; of runs "rhythm", "envelope variation", "envelope peak", "slow share" and "modulation index" (see
+    `waxing_and_waning`), "unison" (share of the activity's variance in the pattern common to all regions), and "agreement"
+    (rank correlation, over transverse modes, of growth rates with shares of the envelopes' variance).
+
+    Raises `ValueError` as `dispersion` and the surrogates do, and for runs of less than two seconds; `RuntimeError` for
+    activity that leaves all bounds.
     """
     if 0 < seconds < 2:
         raise ValueError(
             f"anatomy: seconds = {seconds:g}; envelopes of slow rhythms want two seconds or more, or none."
         )
+    if about not in ("cycle", "rest"):
+        raise ValueError(f'anatomy: about = {about!r}; the homogeneous state is a "cycle" or at "rest".')
     kinds = tuple(_possible(network.connectome)) if kinds is None else kinds
     if unknown := sorted(set(kinds) - set(SURROGATES)):
         raise ValueError(f"anatomy: unknown kind {', '.join(unknown)}; known are {', '.join(SURROGATES)}.")
-    state = stability.limit_cycle(network) if about == "cycle" else stability.dispersion(network).about
-    total = float(np.mean(np.sum(np.asarray(network.connectome.weights, float), axis=1)))
-    look = _Look(state, seconds, dt, signal, seed)
-    own, found, x = look(network)
-    measures = {ITSELF: {name: np.array([value]) for name, value in own.items()}}
-    for kind in kinds:
-        drawn = [SURROGATES[kind](network.connectome, seed + k) for k in range(members)]
-        rows = [look(_on(network, connectome, total))[0] for connectome in drawn]
-        measures[kind] = {name: np.array([row[name] for row in rows]) for name in own}
-    if seconds:
-        alone = look.waxing(look.run(stability.homogeneous(network)), own["rhythm"])
-        measures[ALONE] = {name: np.array([value]) for name, value in alone.items()}
-    pattern = pattern_shares(network.connectome, x) if seconds else np.zeros(0)
-    eigenvalues, growth = (np.asarray(part) for part in (found.connectivity_eigenvalues, found.growth_rates))
-    return Anatomy(measures, eigenvalues, growth, pattern, seed)
-
-
-def pattern_shares(connectome: Connectome, x: Float[np.ndarray, "time region"]) -> Float[np.ndarray, " mode"]:
-    """Share of the variance in time of x [time, region] that lies in each eigenvector of the weights; they sum to one.
-
-    Under detailed balance, A = diag(c) S, eigenvectors are orthogonal once each region is weighted by 1 / c, and so is
-    the variance. Elsewhere they are not, and shares are those of the squared projections on the left eigenvectors.
-    """
-    modes, c = connectome.modes(), connectome.balance()
-    length = 1.0 if c is None else np.linalg.norm(modes.right / np.sqrt(c)[:, None], axis=0)
-    amounts = (np.asarray(x, float) - np.mean(x, axis=0)) @ modes.left.T * length
-    power = np.mean(np.abs(amounts) ** 2, axis=0)
-    return power / power.sum()
-
-
-class _Look:
-    """What is measured of each network."""
-
-    def __init__(self, state: Any, seconds: float, dt: float, signal: Signal | None, seed: int):
-        self.state, self.seconds, self.dt, self.signal = state, seconds, dt, signal
-        self.key = jax.random.key(seed)
-
-    def __call__(self, network: Network) -> tuple[dict[str, float], Any, np.ndarray]:
-        """Measures by name, the dispersion relation and the activity."""
-        found = stability.dispersion(network, self.state)
-        growth = np.asarray(found.growth_rates)
-        row = {
-            "growth": float(growth[found.fastest]),
-            "unstable": float(found.unstable),
-            "second eigenvalue": float(np.real(found.connectivity_eigenvalues[1])),
-        }
-        if not self.seconds:
-            return row, found, np.zeros((0, 0))
-        x = self.run(network)
-        return row | self.waxing(x), found, x
-
-    def run(self, network: Network) -> np.ndarray:
-        """The signal of a run, one sample a ms, [time, region], from regions at moments of their own."""
-        with jax.enable_x64(True):
-            wide = cast(network, float)
-            start = shaped(wide, regions_apart(wide, "random", self.key, self.dt))
-            run = simulate(
-                wide, SETTLING + 1000 * self.seconds, self.dt, y0=start, save_every=1.0, discard=SETTLING,
-                save=network.output if self.signal is None else self.signal,
-            )  # fmt: skip
-            return np.asarray(run.ys)
-
-    def waxing(self, x: np.ndarray, rhythm: float | None = None) -> dict[str, float]:
-        with jax.enable_x64(True):
-            told = waxing_and_waning(x, rhythm)
-        return {"rhythm": told.rhythm, "envelope variation": told.variation, "slow share": told.slow,
-                "modulation index": told.modulation}  # fmt: skip
-
-
-def waxing_and_waning(x: Float[np.ndarray, "time region"], rhythm: float | None = None) -> Waxing:
-    """Of signals with one sample a ms: the peak of their mean spectrum above 12 Hz, and how that rhythm waxes and wanes.
-
-    With a `rhythm` (Hz) it is that one. Its band reaches 20 Hz to either side, or as far as the band of the slow phase.
-    """
-    signal = jnp.asarray(x - np.mean(x, axis=0))
-    f_hz, density = observe.psd(signal, 1.0, SEGMENT)
-    fast = f_hz > SLOW[1]
-    peak = float(f_hz[fast][np.argmax(np.mean(density, axis=1)[fast])]) if rhythm is None else rhythm
-    half, inside = min(HALF_BAND, peak - THETA[1]), slice(int(EDGE), -int(EDGE))
-    amplitude = observe.envelope(signal, 1.0, (peak - half, peak + half))[inside]
-    slow_hz, power = observe.psd(amplitude, 1.0, min(SEGMENT, len(amplitude)))
-    slow = (slow_hz >= SLOW[0]) & (slow_hz <= SLOW[1])
-    phases = observe.phase(signal, 1.0, THETA)[inside]
-    numbers = (
-        observe.coefficient_of_variation(amplitude),
-        jnp.sum(power[slow], axis=0) / jnp.sum(power, axis=0),
-        observe.modulation_index(phases, amplitude),
-    )
-    return Waxing(peak, *(float(np.median(np.asarray(values))) for values in numbers))
+    owners = [ITSELF, *(kind for kind in kinds for _ in range(members))]
+    networks = [network, *_surrogates(network, kinds, [seed + k for k in range(members)])]
+    eigenvalues, growth = _dispersions(network, networks, about)
+    rows = [_of_dispersion(*pair) for pair in zip(eigenvalues, growth, strict=True)]
+    if not seconds:
+        return Anatomy(_by_kind(owners, rows), eigenvalues[0], growth[0], seed)
+    protocol = Protocol(1000 * seconds, 1000 * settling, dt, signal)
+    first, *keys = jax.random.split(jax.random.key(seed), len(networks) + 1)
+    activity = runs(networks, protocol, keys, chunk)
+    looks = [looked_at(n.connectome, g, x) for n, g, x in zip(networks, growth, activity, strict=True)]
+    (x,) = runs([stability.homogeneous(network)], protocol, [first], 1)
+    with jax.enable_x64(True):
+        alone = waxing_and_waning(x, looks[0].row["rhythm"])
+    measures = _by_kind(owners, [row | look.row for row, look in zip(rows, looks, strict=True)])
+    spectra = _by_kind([*owners, ALONE], [{"": look.spectrum} for look in looks] + [{"": alone.spectrum}])
+    return Anatomy(
+        measures | {ALONE: {name: np.array([value]) for name, value in named(alone).items()}},
+        eigenvalues[0], growth[0], seed, looks[0].pattern, looks[0].envelope_pattern, looks[0].slow_hz,
+        {kind: columns[""] for kind, columns in spectra.items()},
+    )  # fmt: skip
 
 
 def _possible(connectome: Connectome) -> list[str]:
@@ -234,7 +174,35 @@ def _possible(connectome: Connectome) -> list[str]:
     return [kind for kind in SURROGATES if (kind != "neighbourly" or near) and (kind != "rewired" or kept)]
 
 
-def _on(network: Network, connectome: Connectome, total: float) -> Network:
-    """The network on another connectome whose rows sum to the same number."""
-    scaled = connectome.normalised("rows").weights * total
-    return eqx.tree_at(lambda n: n.connectome.weights, network, scaled.astype(network.connectome.weights.dtype))
+def _surrogates(network: Network, kinds: tuple[str, ...], seeds: list[int]) -> list[Network]:
+    """The network on surrogates of its connectome whose rows sum to the same number."""
+    total = float(np.mean(np.sum(np.asarray(network.connectome.weights, float), axis=1)))
+    made = []
+    for kind in kinds:
+        for seed in seeds:
+            weights = SURROGATES[kind](network.connectome, seed).normalised("rows").weights * total
+            weights = weights.astype(network.connectome.weights.dtype)
+            made.append(eqx.tree_at(lambda n: n.connectome.weights, network, weights))
+    return made
+
+
+def _dispersions(network: Network, networks: list[Network], about: str) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues of the connectivities and growth rates of their modes, [network, mode]: one state, one call for all."""
+    state = stability.limit_cycle(network) if about == "cycle" else stability.dispersion(network).about
+    eigenvalues = np.array([each.connectome.eigenvalues() for each in networks])
+    found = stability.master_stability(network, eigenvalues.ravel(), state)
+    return eigenvalues, np.asarray(found.growth_rates).reshape(eigenvalues.shape)
+
+
+def _of_dispersion(eigenvalues: np.ndarray, growth: Float[np.ndarray, " mode"]) -> dict[str, float]:
+    return {
+        "growth": float(growth[1:].max()),
+        "unstable": float(np.sum(growth[1:] > 0)),
+        "second eigenvalue": float(np.real(eigenvalues[1])),
+    }
+
+
+def _by_kind(owners: list[str], rows: list[dict[str, Any]]) -> dict[str, dict[str, np.ndarray]]:
+    """The rows of each kind as one array a name."""
+    owned = {kind: [row for row, owner in zip(rows, owners, strict=True) if owner == kind] for kind in owners}
+    return {kind: {name: np.array([row[name] for row in own]) for name in own[0]} for kind, own in owned.items()}

@@ -211,6 +211,27 @@ def test_gradients_of_gain_speed_and_noise_are_finite_differences(x64):
     assert forward == pytest.approx(slope[1], rel=1e-8)
 
 
+def test_synchrony_of_a_delayed_network_by_its_speed(x64):
+    """Kuramoto order and phase locking over a short run of three oscillating regions: tangent and finite difference."""
+    lengths = np.array([[0.0, 31.0, 52.0], [43.0, 0.0, 27.0], [38.0, 61.0, 0.0]])
+    brain = jnm.Connectome((1 - np.eye(3)) / 2, lengths)
+    net = jnm.Network(jnm.PING(IE=10.0), brain, jnm.Linear(8.0), speed=5.0)
+    start = eqx.tree_at(lambda y: y.v, net.init(), net.init().v.at[0].add(jnp.array([0.0, 0.7, 1.5])))
+
+    @eqx.filter_jit
+    def measures(speed):
+        model = eqx.tree_at(lambda m: m.speed, net, speed)
+        rates = jnm.simulate(model, 60.0, 0.1, y0=start, save_every=0.5, discard=10.0, save=lambda t, y: y.r[0]).ys
+        theta = jnm.observe.phase(rates, 0.5)
+        return jnp.stack([jnp.mean(jnm.observe.kuramoto_order(theta)), jnp.mean(jnm.observe.phase_locking(theta))])
+
+    speed, step = jnp.asarray(5.03), 1e-6
+    values, slopes = jax.jvp(measures, (speed,), (jnp.ones_like(speed),))
+    assert np.all((values > 0) & (values < 1)) and np.all(np.abs(slopes) > 1e-4)
+    difference = (measures(speed + step) - measures(speed - step)) / (2 * step)
+    np.testing.assert_allclose(slopes, difference, rtol=1e-5)
+
+
 def test_a_loss_is_continuous_in_the_speed_through_a_delay_of_one_step(x64):
     """The scheme changes there, its value must not; nor may the gradient be anything but the slope of either side."""
     net = one_region(length=0.5)  # at 5 mm/ms exactly one step

@@ -294,7 +294,7 @@ def test_a_damaged_file_is_read_or_refused_and_never_crashes(originals, tmp_path
 
 
 @pytest.mark.slow
-@settings(max_examples=6000, **DAMAGE)
+@settings(max_examples=2000, **DAMAGE)
 @given(data=st.data())
 def test_many_damaged_files_are_read_or_refused(originals, tmp_path, data):
     read_or_refused(originals, tmp_path, data)

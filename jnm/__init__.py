@@ -25,6 +25,7 @@ from jnm.fitting import (
     TimeCourseLoss as TimeCourseLoss,
     WhittleLoss as WhittleLoss,
     fit as fit,
+    fit_sweep as fit_sweep,
     free as free,
 )
 from jnm.integration import (

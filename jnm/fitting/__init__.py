@@ -5,6 +5,7 @@ from jnm.fitting.draws import Draws as Draws
 from jnm.fitting.envelope_loss import EnvelopeLoss as EnvelopeLoss, aec as aec
 from jnm.fitting.evoked_loss import EvokedLoss as EvokedLoss
 from jnm.fitting.fit import Fit as Fit, fit as fit
+from jnm.fitting.fit_sweep import fit_sweep as fit_sweep
 from jnm.fitting.free import Build as Build, free as free
 from jnm.fitting.identifiability import Information as Information, information as information
 from jnm.fitting.laplace import Laplace as Laplace, laplace as laplace

@@ -23,7 +23,7 @@ from jnm.fitting.step import Plan, State
 if TYPE_CHECKING:
     from jnm.fitting.report import Report
 
-_HOPELESS = 20  # skipped steps in a row: with fresh keys each time, theta itself is beyond repair
+HOPELESS = 20  # skipped steps in a row: with fresh keys each time, theta itself is beyond repair
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,8 +186,8 @@ def _loop(plan: Plan, state: State, steps, patience, save, save_every, progress)
 def _reason_to_stop(state: State, steps: int, patience: int | None) -> str:
     if state.step >= steps:
         return "all steps done"
-    if len(state.skipped) >= _HOPELESS and state.skipped[-_HOPELESS:].all():
-        return f"{_HOPELESS} steps in a row were not finite"
+    if len(state.skipped) >= HOPELESS and state.skipped[-HOPELESS:].all():
+        return f"{HOPELESS} steps in a row were not finite"
     if patience is not None and state.step - state.best_step >= patience:
         return f"no improvement in {patience} steps"
     return ""

@@ -57,7 +57,7 @@ def least_squares(
     if not np.isfinite(start):
         raise ValueError("least_squares: the loss at the start is not finite. Try loss(build(theta), key) by hand.")
     solver = optx.LevenbergMarquardt(rtol=tolerance, atol=tolerance)
-    found, taken, arrived = _solved(solver, terms, build, theta, drawn, steps)
+    found, taken, arrived = solved(solver, terms, build, theta, drawn, steps)
     best = judgement(judged(loss, build, found, key, judge_keys))
     before, after = (float(_value(terms, build, x, drawn)) for x in (theta, found))
     return Fit(
@@ -79,7 +79,7 @@ def stacked(terms: Any, model: Any, keys: PRNGKeyArray) -> list[Array]:
 
 
 @eqx.filter_jit
-def _solved(solver: Any, terms: Any, build: Any, theta: PyTree, keys: PRNGKeyArray, steps: int) -> Any:
+def solved(solver: Any, terms: Any, build: Any, theta: PyTree, keys: PRNGKeyArray, steps: int) -> Any:
     def residuals(theta, _):
         return stacked(terms, build(theta), keys)
 

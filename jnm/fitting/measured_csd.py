@@ -9,6 +9,7 @@ from jaxtyping import Array, Complex, Float
 
 from jnm.fitting.loss import as_measurement
 from jnm.meg.leadfield import LeadField
+from jnm.meg.whitening import whitener
 from jnm.observe.spectrum import averages, bin_correlation, csd
 
 _SPAN = 4  # bins to either side that a taper reaches: of a Hann taper, all but 2e-5 of the power
@@ -133,15 +134,17 @@ def sensing(lead: Any, noise: Any, f_hz: np.ndarray, channels: int) -> Sensing:
 
 
 def projection(seeing: Sensing, components: int) -> Float[np.ndarray, "component channel"] | None:
-    """U^T S_n^-1/2: whitened by the noise, projected on what regions reach most; None without noise or a matrix."""
+    """U^T S_n^-1/2: whitened by the noise, in its rank, projected on what regions reach most.
+
+    None without noise or a matrix; raises `ValueError` for a channel without noise among others that have some.
+    """
     mean = seeing.noise.mean(axis=0)
     if components < 1:
         raise ValueError(f"WhittleLoss: components = {components}; wanted 1 or more.")
     if seeing.lead is None or callable(seeing.lead) or not np.any(mean):
         return None
-    values, vectors = np.linalg.eigh(mean)
-    kept = values > 1e-10 * values[-1]  # a covariance after projectors has less than full rank
-    whiten = (vectors[:, kept] / np.sqrt(values[kept])).T
+    channels = len(mean)
+    whiten = whitener(mean, np.zeros((0, channels)), [f"channel {i}" for i in range(channels)])
     U, size, _ = np.linalg.svd(whiten @ np.asarray(seeing.lead, float), full_matrices=False)
     rank = int(np.sum(size > 1e-10 * size[0]))
     return U[:, : min(components, rank)].T @ whiten

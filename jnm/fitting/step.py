@@ -71,7 +71,7 @@ class Plan(eqx.Module):
     def advance(self, state: State) -> State:
         """One step, judged if it is due."""
         keys = self.step_keys(state.step)
-        (theta, memory), value, norm, good = _step(self, state.theta, state.optimiser, keys)
+        (theta, memory), value, norm, good = one_step(self, state.theta, state.optimiser, keys)
         state = dataclasses.replace(
             state,
             theta=theta,
@@ -117,7 +117,7 @@ def losses(loss: LossFunction, build: Build, theta: PyTree, keys: PRNGKeyArray) 
 
 
 @eqx.filter_jit
-def _step(plan: Plan, theta: PyTree, memory: PyTree, keys: PRNGKeyArray) -> tuple[Any, Array, Array, Array]:
+def one_step(plan: Plan, theta: PyTree, memory: PyTree, keys: PRNGKeyArray) -> tuple[Any, Array, Array, Array]:
     """(theta, optimiser memory), the old ones if anything is not finite; loss, gradient norm, whether all was."""
     value, gradient = jax.value_and_grad(lambda x: jnp.mean(losses(plan.loss, plan.build, x, keys)))(theta)
     norm = _norm(gradient)

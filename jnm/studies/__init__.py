@@ -1,7 +1,12 @@
 """Whole studies as one call."""
 
-from jnm.studies import freeman as freeman
+from jnm.studies import freeman as freeman, resting as resting, whole_chain as whole_chain
 from jnm.studies.anatomy import Anatomy as Anatomy, anatomy as anatomy
+from jnm.studies.anatomy_rhythms import (
+    Waxing as Waxing,
+    pattern_shares as pattern_shares,
+    waxing_and_waning as waxing_and_waning,
+)
 from jnm.studies.evoked import EvokedFit as EvokedFit, fit_evoked as fit_evoked
 from jnm.studies.finite_population import FinitePopulation as FinitePopulation
 from jnm.studies.finite_size import (
@@ -19,6 +24,15 @@ from jnm.studies.finite_size_fit import (
     spectrum_bound as spectrum_bound,
 )
 from jnm.studies.freeman import validity as validity
+from jnm.studies.neuron_number import (
+    NeuronNumber as NeuronNumber,
+    NeuronNumbers as NeuronNumbers,
+    neuron_number as neuron_number,
+    neuron_number_study as neuron_number_study,
+)
+from jnm.studies.neuron_number_bound import neuron_bound as neuron_bound
+from jnm.studies.neuron_number_model import Protocol as Protocol
+from jnm.studies.neuron_number_record import DipoleView as DipoleView, beyond_linear as beyond_linear
 from jnm.studies.output import writable as writable
 from jnm.studies.phase_response import PhaseResponse as PhaseResponse, phase_response as phase_response
 from jnm.studies.recovery import Recovery as Recovery, recover as recover

@@ -18,8 +18,9 @@ def create(path: Path, grid: Grid, layout: Layout, block: tuple[int, ...]) -> No
     dims = tuple(grid.dims)
     for v in layout.variables:
         fill = np.nan if np.issubdtype(v.dtype, np.inexact) else 0
-        _empty(group, v.name, (*grid.shape, *v.shape), (*block, *v.shape), v.dtype, (*dims, *v.dims), fill)
-    _empty(group, "status", grid.shape, block, np.dtype(np.int32), dims, NOT_COMPUTED)
+        own = (*dims, *v.dims)
+        _empty(group, v.name, (*grid.shape, *v.shape), (*block, *v.shape), v.dtype, own, fill, v.attributes)
+    _empty(group, "status", grid.shape, block, np.dtype(np.int32), dims, NOT_COMPUTED, {})
     for name, (dim, values, attributes) in {**layout.coordinates, **grid.coordinates()}.items():
         _coordinate(group, name, dim, values, attributes)
     _consolidate(path)
@@ -56,9 +57,18 @@ def _empty(
     dtype: np.dtype,
     dims: tuple[str, ...],
     fill: Any,
+    attributes: Mapping[str, str],
 ) -> None:
     chunks = tuple(max(1, n) for n in chunks)  # a variable may have an axis of length 0
-    group.create_array(name, shape=shape, chunks=chunks, dtype=dtype, dimension_names=dims, fill_value=fill)
+    group.create_array(
+        name,
+        shape=shape,
+        chunks=chunks,
+        dtype=dtype,
+        dimension_names=dims,
+        fill_value=fill,
+        attributes=dict(attributes),
+    )
 
 
 def _coordinate(group: Any, name: str, dim: str, values: Any, attributes: Mapping[str, str]) -> None:

@@ -71,7 +71,8 @@ class Engine:
                 self._halve(error)
                 continue
             begin += len(part)
-        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+        arrays, codes = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+        return self.task.finished(members, arrays), codes
 
     def _computed(self, members: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
         rows = -(-len(members) // self.width)

@@ -23,13 +23,17 @@ _LARGEST_SEED = 2**31 - 1
 
 
 class Axis(NamedTuple):
-    """One swept quantity: its name, the dimension it varies along, and where in the model it lies (None: the seed)."""
+    """One swept quantity: its name, the dimension it varies along, and where in the model it lies (None: the seed).
+
+    An axis without a name varies along with others and is no coordinate; one with labels shows them for its values.
+    """
 
     name: str
     dim: str
     path: str
     unit: str
     place: Place | None
+    labels: tuple[str, ...] = ()
 
 
 class Grid(eqx.Module):
@@ -101,7 +105,9 @@ class Grid(eqx.Module):
         """Dimension, values and attributes (unit, place in the model) of each axis, as xarray takes coordinates."""
         known: dict[str, tuple[str, np.ndarray, dict[str, str]]] = {}
         for axis, values in zip(self.axes, self.values, strict=True):
-            numbers = np.arange(len(values)) if np.ndim(values) > 1 else np.asarray(values)
+            if not axis.name:
+                continue
+            numbers = np.arange(len(values)) if np.ndim(values) > 1 else np.asarray(axis.labels or values)
             unit = {"units": axis.unit} if axis.unit and np.ndim(values) == 1 else {}
             known[axis.name] = (axis.dim, numbers, unit | {"parameter": axis.path})
         return known
@@ -112,7 +118,8 @@ class Grid(eqx.Module):
         told = []
         for name, (dim, values, attributes) in self.coordinates().items():
             unit = f" {attributes['units']}" if "units" in attributes else ""
-            told.append(f"{name} = {values[at[dim]]:g}{unit}")
+            value = values[at[dim]]
+            told.append(f"{name} = {value if isinstance(value, str) else f'{value:g}'}{unit}")
         return ", ".join(told)
 
     def __repr__(self) -> str:

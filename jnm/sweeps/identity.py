@@ -7,8 +7,8 @@ would miss what it closes over, and change with a comment.
 import hashlib
 from typing import Any
 
-import equinox as eqx
 import jax
+import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
 
@@ -35,7 +35,7 @@ def identity(task: Task, layout: Layout, device: str, microbatch: int) -> dict[s
         **versions(),
         "device": device,
         "microbatch": microbatch,
-        "function": function_hash(task),
+        "function": program_hash(layout.program),
         "model": fingerprint(_without_swept(task)),
         "key": key,
         "variables": [[v.name, list(v.dims), list(v.shape), str(v.dtype)] for v in layout.variables],
@@ -49,27 +49,22 @@ def axes(task: Task) -> list[dict[str, Any]]:
     """The axes as JSON holds them; values that are arrays by their hashes."""
     return [
         {
-            "name": axis.name,
+            "name": axis.name or axis.dim,
             "dim": axis.dim,
             "parameter": axis.path,
             "unit": axis.unit,
-            "values": [v.item() if np.ndim(v) == 0 else hashlib.sha256(v.tobytes()).hexdigest()[:16] for v in values],
+            "values": list(axis.labels or map(_as_json, values)),
         }
         for axis, values in zip(task.grid.axes, task.grid.values, strict=True)
     ]
 
 
-def function_hash(task: Task) -> str:
-    """A hash of the program of one member, with its constants."""
-    arrays, static = eqx.partition(task.inputs(0), eqx.is_array)
-
-    def member(arrays):
-        return task.apply(*eqx.combine(arrays, static))
-
-    traced = jax.jit(member).trace(arrays)
-    digest = hashlib.sha256(traced.lower().as_text().encode())
-    for constant in traced.jaxpr.consts:
-        digest.update(np.asarray(constant).tobytes())
+def program_hash(program: Any) -> str:
+    """A hash of a traced program, lowered, with its constants."""
+    digest = hashlib.sha256(program.lower().as_text().encode())
+    for constant in program.jaxpr.consts:
+        key = jnp.issubdtype(constant.dtype, jax.dtypes.prng_key)
+        digest.update(np.asarray(jax.random.key_data(constant) if key else constant).tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -102,6 +97,10 @@ def _without_swept(task: Task) -> Any:
         if axis.place is not None and axis.place.elements is None:
             leaves[axis.place.leaf] = None
     return jtu.tree_unflatten(structure, leaves)
+
+
+def _as_json(value: Any) -> Any:
+    return value.item() if np.ndim(value) == 0 else hashlib.sha256(value.tobytes()).hexdigest()[:16]
 
 
 def _as_text(coordinate: tuple[str, Any, dict[str, str]]) -> str:

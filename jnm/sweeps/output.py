@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
@@ -16,32 +17,58 @@ from jaxtyping import Array, Int
 
 from jnm.integration.solution import MESSAGES, SUCCESSFUL, Axes, Solution
 
-NOT_FINITE_FROM = 16  # a status of 16 + k: the k-th variable is not finite; below are the result codes of simulate
+BAD_START, STUCK = 8, 9  # of a fit; the result codes of simulate are lower
+NOT_FINITE_FROM = 16  # a status of 16 + k: the k-th variable is not finite
 NOT_COMPUTED = -1
 RESERVED = ("ok", "message", "status")
+
+_MESSAGES = {
+    **MESSAGES,
+    SUCCESSFUL: "",
+    NOT_COMPUTED: "not computed yet",
+    BAD_START: "the loss at the start is not finite",
+    STUCK: "the fit ended where steps were no longer finite; the best place before is kept",
+}
 
 Coordinate = tuple[str, Any, dict[str, str]]  # dimension, values, attributes
 
 
+class Outcome(eqx.Module):
+    """Arrays by name with a result code; for those that have one a unit, and which of them need not be finite."""
+
+    values: dict[str, Array]
+    code: Int[Array, ""]
+    units: tuple[tuple[str, str], ...] = ()
+    unchecked: tuple[str, ...] = ()
+
+
 class Variable(NamedTuple):
-    """One array a member: name, named axes, shape and dtype."""
+    """One array a member: name, named axes, shape and dtype, unit, and whether the member fails if it is not finite."""
 
     name: str
     dims: tuple[str, ...]
     shape: tuple[int, ...]
     dtype: np.dtype
+    unit: str = ""
+    checked: bool = True
 
     @property
     def nbytes(self) -> int:
         """Of one member."""
         return math.prod(self.shape) * self.dtype.itemsize
 
+    @property
+    def attributes(self) -> dict[str, str]:
+        """As xarray and zarr take them."""
+        return {"units": self.unit} if self.unit else {}
+
 
 class Layout(NamedTuple):
-    """All variables of a member, and the coordinates of their axes."""
+    """All variables of a member, the coordinates of their axes, and the traced program that gives them."""
 
     variables: tuple[Variable, ...]
     coordinates: dict[str, Coordinate]
+    program: Any
 
     @property
     def nbytes(self) -> int:
@@ -53,7 +80,7 @@ class Layout(NamedTuple):
         status = np.asarray(codes, np.int32)
         for k, variable in reversed(list(enumerate(self.variables))):
             values = arrays[variable.name]
-            if np.issubdtype(values.dtype, np.inexact):
+            if variable.checked and np.issubdtype(values.dtype, np.inexact):
                 finite = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
                 status = np.where((codes == SUCCESSFUL) & ~finite, NOT_FINITE_FROM + k, status)
         return status
@@ -63,13 +90,15 @@ def message(status: int, variables: Sequence[str]) -> str:
     """A status in words; "" for success."""
     if status >= NOT_FINITE_FROM:
         return f"{variables[status - NOT_FINITE_FROM]} is not finite"
-    return {**MESSAGES, SUCCESSFUL: "", NOT_COMPUTED: "not computed yet"}[status]
+    return _MESSAGES[status]
 
 
 class _Part(NamedTuple):
     name: str
     value: Any
     axes: Axes | None
+    unit: str = ""
+    checked: bool = True
 
 
 def collect(out: Any, root: str) -> tuple[dict[str, Array], Int[Array, ""]]:
@@ -84,32 +113,34 @@ def collect(out: Any, root: str) -> tuple[dict[str, Array], Int[Array, ""]]:
 
 
 def layout(
-    member: Callable[[Any], Any],
+    call: Callable[[Any], Any],
+    inputs: Any,
     root: str,
     taken: Sequence[str],
     dims: Mapping[str, Sequence[str]],
     labels: Sequence[str],
 ) -> Layout:
-    """What `member(number)` will give, found by tracing it once; nothing is computed.
+    """What `call(inputs)` will give, found by tracing it once; nothing is computed.
 
-    `taken` are the names of the sweep's own axes, `dims` those the user gives to the axes of single variables, `labels`
-    the regions of the model. Raises `ValueError` as `collect`, for names that clash, and where the shapes of the
-    result depend on the values of a member.
+    `inputs` are the arrays of one member, `taken` the names of the sweep's own axes, `dims` those the user gives to the axes
+    of single variables, `labels` the regions of the model. Raises `ValueError` as `collect`, for names that clash, and where
+    the shapes of the result depend on the values of a member.
     """
     found: list[_Part] = []
 
-    def traced(i):
-        out = member(i)
+    def member(inputs):
+        out = call(inputs)
         found.extend(_parts(out, root)[0])
-        return collect(out, root)[0]
+        return collect(out, root)
 
     try:
-        shapes = jax.eval_shape(traced, jax.ShapeDtypeStruct((), jnp.int32))
+        program = jax.jit(member).trace(inputs)
     except (jax.errors.ConcretizationTypeError, jax.errors.NonConcreteBooleanIndexError) as error:
         raise ValueError(
             "sweep: what fn does depends on the numbers of a member in a way that cannot be batched (a Python if, a "
             f"float(), an array whose length varies). Use jnp.where, and one shape for all. JAX says: {error}"
         ) from error
+    shapes, _ = program.out_info
     if not shapes:
         raise ValueError("sweep: fn returned nothing; wanted arrays, a NamedTuple or dict of them, or a Solution.")
     unknown = sorted(set(dims) - set(shapes))
@@ -118,7 +149,9 @@ def layout(
     clash = sorted(set(shapes) & {*taken, *RESERVED})
     if clash:
         raise ValueError(f"sweep: fn returns {', '.join(clash)}, a name the sweep itself needs; rename it in a dict.")
-    return _Namer(taken, labels).layout({part.name: part.axes for part in found}, shapes, dims)
+    namer = _Namer(taken, labels)
+    variables = namer.variables({part.name: part for part in found}, shapes, dims)
+    return Layout(variables, namer.coordinates, program)
 
 
 class _Namer:
@@ -129,16 +162,15 @@ class _Namer:
         self.coordinates: dict[str, Coordinate] = {}
         self.labels = labels
 
-    def layout(
-        self, axes: Mapping[str, Axes | None], shapes: Mapping[str, Any], dims: Mapping[str, Sequence[str]]
-    ) -> Layout:
+    def variables(
+        self, parts: Mapping[str, _Part], shapes: Mapping[str, Any], dims: Mapping[str, Sequence[str]]
+    ) -> tuple[Variable, ...]:
         variables = []
         for name, like in shapes.items():
-            own = (
-                self.own(name, like.shape, axes[name]) if name not in dims else self.given(name, like.shape, dims[name])
-            )
-            variables.append(Variable(name, own, like.shape, np.dtype(like.dtype)))
-        return Layout(tuple(variables), self.coordinates)
+            part, shape = parts[name], like.shape
+            own = self.given(name, shape, dims[name]) if name in dims else self.own(name, shape, part.axes)
+            variables.append(Variable(name, own, shape, np.dtype(like.dtype), part.unit, part.checked))
+        return tuple(variables)
 
     def own(self, name: str, shape: tuple[int, ...], axes: Axes | None) -> tuple[str, ...]:
         """By what a solution knows of its axes; of other arrays by the name of the variable and a number."""
@@ -173,11 +205,18 @@ class _Namer:
 
 def _parts(out: Any, root: str, path: tuple[str, ...] = ()) -> tuple[list[_Part], list[Array]]:
     parts, codes = [], []
-    for steps, leaf in jtu.tree_flatten_with_path(out, is_leaf=lambda x: isinstance(x, Solution))[0]:
+    for steps, leaf in jtu.tree_flatten_with_path(out, is_leaf=lambda x: isinstance(x, Solution | Outcome))[0]:
         here = path + tuple(map(_word, steps))
         if isinstance(leaf, Solution):
             parts += [part._replace(axes=leaf.axes) for part in _parts(leaf.ys, root, here)[0]]
             codes.append(leaf.result)
+        elif isinstance(leaf, Outcome):
+            units = dict(leaf.units)
+            parts += [
+                _Part(name, value, None, units.get(name, ""), name not in leaf.unchecked)
+                for name, value in leaf.values.items()
+            ]
+            codes.append(leaf.code)
         else:
             parts.append(_Part("_".join(here if here and not here[0].isdigit() else (root, *here)), leaf, None))
     names = [part.name for part in parts]

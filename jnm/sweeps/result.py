@@ -47,8 +47,8 @@ class Kept:
             self.status = processes.gathered(own, self.status)
         shaped = {name: values.reshape(*self.grid.shape, *values.shape[1:]) for name, values in self.arrays.items()}
         dims = tuple(self.grid.dims)
-        variables = {v.name: ((*dims, *v.dims), shaped[v.name]) for v in self.layout.variables}
-        variables["status"] = (dims, self.status.reshape(self.grid.shape))
+        variables = {v.name: ((*dims, *v.dims), shaped[v.name], v.attributes) for v in self.layout.variables}
+        variables["status"] = (dims, self.status.reshape(self.grid.shape), {})
         coordinates = {**self.layout.coordinates, **self.grid.coordinates()}
         data = require("xarray", extra="io").Dataset(variables, coordinates)
         return labelled(data, [v.name for v in self.layout.variables], attributes)

@@ -12,6 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxpr_as_fun
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Int, PRNGKeyArray
 
@@ -56,16 +57,24 @@ class Task(eqx.Module):
         """What fn returns for one model."""
         return self.fn(model) if key is None else self.fn(model, key)
 
+    def finished(self, members: np.ndarray, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The arrays of some members with what a function computes outside the compiled program, by its `finish_members`."""
+        finish = getattr(self.fn, "finish_members", None)
+        return arrays if finish is None else finish([self.inputs(int(i)) for i in members], arrays)
+
     def inputs(self, i: Any) -> tuple[Any, PRNGKeyArray | None]:
         """Model and key of a member."""
         return self.grid[i], None if self.key is None else self.grid.key(self.key, i)
 
     def layout(self, dims: Mapping[str, Sequence[str]] | None = None) -> output.Layout:
         """Names, shapes and axes of what one member gives."""
-        taken = dict.fromkeys([*self.grid.dims, *(axis.name for axis in self.grid.axes)])
-        return output.layout(
-            lambda i: self.call(*self.inputs(i)), self.name, list(taken), dims or {}, _labels(self.grid.model)
-        )
+        taken = dict.fromkeys([*self.grid.dims, *(axis.name for axis in self.grid.axes if axis.name)])
+        arrays, rest = eqx.partition(self.inputs(0), eqx.is_array)
+
+        def call(arrays):
+            return self.call(*eqx.combine(arrays, rest))
+
+        return output.layout(call, arrays, self.name, list(taken), dims or {}, _labels(self.grid.model))
 
 
 @eqx.filter_jit
@@ -84,9 +93,20 @@ def compute(task: Task, members: Int[Array, "device row lane"], rows: Int[Array,
         return jax.tree.map(lambda x: x[None], jax.lax.fori_loop(0, rows, one_row, empty))
 
     share = PartitionSpec(MEMBERS)
-    return jax.shard_map(own_share, mesh=mesh, in_specs=(share, PartitionSpec()), out_specs=share, check_vma=False)(
-        members, rows
-    )
+    return jax.shard_map(
+        _traced_outside(own_share, members[:1], rows),
+        mesh=mesh, in_specs=(share, PartitionSpec()), out_specs=share, check_vma=False,
+    )(members, rows)  # fmt: skip
+
+
+def _traced_outside(function: Callable[..., Any], *like: Array) -> Callable[..., Any]:
+    """The function, traced before it is mapped over devices.
+
+    Inside, shapes carry their sharding, and lineax (roots, least squares) takes equal ones for different: lineax#185.
+    """
+    program, out = jax.make_jaxpr(function, return_shape=True)(*like)
+    structure, run = jax.tree.structure(out), jaxpr_as_fun(program)
+    return lambda *arrays: jax.tree.unflatten(structure, run(*arrays))
 
 
 def mesh_of(devices: Sequence[Any]) -> Mesh:

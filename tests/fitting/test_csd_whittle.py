@@ -11,6 +11,7 @@ import scipy.signal
 import jnm
 from jnm.fitting.csd_whittle import stable
 from jnm.fitting.linear_csd import Recorded, cross_spectra, linear
+from jnm.fitting.measured_csd import Sensing, projection
 from jnm.fitting.resting import rest
 from jnm.stability.field import flat, shaped
 
@@ -221,6 +222,21 @@ def test_through_a_real_lead_field(x64, data_dir):
     slope = jax.grad(lambda t: loss(build(t)))(theta)
     step = (float(loss(chain(-0.8 + 1e-4))) - float(loss(chain(-0.8 - 1e-4)))) / 2e-4
     assert float(slope[0]) == pytest.approx(step, rel=1e-5) and np.isfinite(slope[1])
+
+
+def test_noise_after_projectors_is_whitened_in_its_rank():
+    """In single precision, in which the directions that projectors took out have rounding for variance."""
+    rng = np.random.default_rng(0)
+    channels, taken = 40, 3
+    U = np.linalg.qr(rng.normal(size=(channels, taken)))[0]
+    P = np.eye(channels) - U @ U.T
+    noise = P @ np.diag(rng.uniform(5.0, 20.0, channels)) @ P
+    G = P @ rng.normal(size=(channels, 2))
+    seen = projection(Sensing(G, np.float32(noise)[None].astype(float)), 8)
+    assert seen is not None and seen.shape == (2, channels)
+    np.testing.assert_allclose((seen @ G).T @ (seen @ G), G.T @ np.linalg.pinv(noise, rcond=1e-9) @ G, rtol=1e-4)
+    with pytest.raises(ValueError, match="no variance for channel 1"):
+        projection(Sensing(np.ones((2, 1)), np.diag([1.0, 0.0])[None]), 1)
 
 
 def test_unstable_rests_are_refused(oracle):

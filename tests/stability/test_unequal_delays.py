@@ -1,5 +1,6 @@
 """Networks whose delays differ: scalar equations with two delays, the equal-delay spectrum, and simulated growth."""
 
+import itertools
 from typing import NamedTuple
 
 import equinox as eqx
@@ -54,7 +55,7 @@ def test_one_region_by_lamberts_function(x64):
 def winding(f, low: complex, high: complex, n=4000) -> int:
     """How many roots an analytic function has in a rectangle: the turns of its value along the border."""
     corners = [low, complex(high.real, low.imag), high, complex(low.real, high.imag), low]
-    sides = [a + (b - a) * np.linspace(0, 1, n, endpoint=False) for a, b in zip(corners[:-1], corners[1:], strict=True)]
+    sides = [a + (b - a) * np.linspace(0, 1, n, endpoint=False) for a, b in itertools.pairwise(corners)]
     values = f(np.concatenate([*sides, [low]]))
     return round(np.sum(np.angle(values[1:] / values[:-1])) / (2 * np.pi))
 

@@ -13,13 +13,14 @@ from jax.flatten_util import ravel_pytree
 
 import jnm
 from jnm import cli
-from jnm.studies.evoked import baselines
+from jnm.studies.evoked import baselines, closed_form, evidence, hypotheses
 from jnm.studies.evoked.fit import STRENGTH_SD, Task, View, fit_response, linear_response, predicted, ridge, share
 from jnm.studies.evoked.model import INTERVAL, StruckNetwork, pulse, rest
 from jnm.studies.evoked.report import _on_the_coupling
 from jnm.studies.evoked.scores import Contrast, Held, Score, jackknife
 
 REGIONS, SENSORS = 12, 40
+ENTRIES = {"right": (0, 1), "one too few": (0,), "wrong": (4, 5), "all": tuple(range(6))}
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +198,59 @@ def test_what_is_carried_on_decays():
     moments = np.array([[1.0, 2.0], [4.0, 8.0]])
     np.testing.assert_allclose(baselines.carried_on(moments, 2, np.inf), [[4, 8], [4, 8]])
     np.testing.assert_allclose(baselines.carried_on(moments, 1, INTERVAL), [[4 / np.e, 8 / np.e]])
+
+
+# ------------------------------------------------------------------------------------------- where the input comes in
+
+
+def test_the_closed_form_is_the_simulation(x64):
+    """Weak inputs, a strongly coupled network with delays: moments of a simulation, whose step is its error."""
+    points = np.random.default_rng(0).uniform(-60, 60, (4, 3))
+    brain = closed_form.with_delays(
+        StruckNetwork.of(jnm.Connectome.from_centres(points, seed=0).normalised("rows")), speed=2.0
+    )
+    places = lambda m: (m.network.coupling.gain, m.onset, m.width, m.sweep)  # noqa: E731
+    brain = eqx.tree_at(places, brain, tuple(map(jnp.asarray, (50.0, 30.0, 10.0, (0.1, -0.1, 0.05)))))
+    simulated = np.asarray(linear_response(brain, 100.0))
+    order, eye = jnp.asarray(closed_form.in_order(100.0)), jnp.eye(4)
+    ours = np.asarray(jax.jit(lambda m: closed_form.fields(m, 40, INTERVAL, order, eye, eye))(brain))
+    others = ~np.eye(4, dtype=bool)
+    for part in (np.ones((4, 4), bool), others):
+        assert np.linalg.norm((ours - simulated)[:, part]) < 0.03 * np.linalg.norm(simulated[:, part])
+
+
+def test_a_shuffled_stimulus_keeps_its_values():
+    order = closed_form.shuffled(300.0, seed=1)
+    assert sorted(order) == list(range(len(order))) and not np.array_equal(order, closed_form.in_order(300.0))
+
+
+def test_entries_are_about_their_landmarks():
+    positions = np.array([*hypotheses.LANDMARKS.values(), (0.0, 90.0, 60.0)])
+    found = hypotheses.entries(positions)
+    assert [found[n].tolist() for n in ("auditory left", "auditory", "visual")] == [[0], [0, 1], [2, 3]]
+    assert len(found["everywhere"]) == 7
+    with pytest.raises(ValueError, match="mm of the head frame"):
+        hypotheses.entries(positions / 1000)
+
+
+@pytest.mark.slow
+def test_the_evidence_finds_the_entry():
+    """Two of six regions of a gamma map are active: their hypothesis is the most probable, and only they leave noise."""
+    rng, regions = np.random.default_rng(0), 6
+    points = rng.uniform(-60, 60, (regions, 3))
+    brain = StruckNetwork.of(jnm.Connectome.from_centres(points, seed=0).normalised("rows"))
+    moments = np.zeros((120, regions))
+    courses = baselines.GammaMap.of(brain)
+    moments[:, :2] = (
+        20 * np.asarray(eqx.tree_at(lambda m: m.strength, courses, jnp.ones(regions)).moments(300.0))[:, :2]
+    )
+    gain = rng.standard_normal((8, regions))
+    view = View(moments @ gain.T + rng.standard_normal((120, 8)), gain, np.zeros(120), 8.0, 1.0, 0.25)
+    fits = {n: evidence.fit_entry(courses, view, evidence.Entry(np.array(e)), steps=3) for n, e in ENTRIES.items()}
+    assert max(fits, key=lambda n: fits[n].log_evidence) == "right"
+    assert fits["right"].error < 1.3 < fits["wrong"].error
+    found = fits["right"].moments(300.0)
+    assert np.linalg.norm(found - moments) < 0.1 * np.linalg.norm(moments)
 
 
 # ------------------------------------------------------------------------------------------------- the real recording

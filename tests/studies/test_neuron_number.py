@@ -14,7 +14,7 @@ from jnm.studies.neuron_number import neuron_number, neuron_number_study
 from jnm.studies.neuron_number_bound import neuron_bound
 from jnm.studies.neuron_number_fit import _score, misfit
 from jnm.studies.neuron_number_model import KNOWN, DipoleRecord, Protocol, Setting, centre, expected, slopes
-from jnm.studies.neuron_number_record import DipoleView
+from jnm.studies.neuron_number_record import DipoleView, beyond_linear
 
 MODEL = dict(eta=0.0, C=8.0)
 CHANNELS = tuple("abcdef")
@@ -60,6 +60,9 @@ def test_expected(x64):
     rate = closed_loop_psd(model, jnp.asarray(protocol.f_hz), 1e4).value
     low_pass = 1 / (1 + (2 * np.pi * protocol.f_hz / 1000 * float(model.tau_s)) ** 2) ** 2
     np.testing.assert_allclose(is_.ongoing, 0.8 + (700.0 * 15.0 * 8.0) ** 2 * low_pass * rate, rtol=1e-9)
+    more = expected(centre(setting).at[3].set(jnp.log(700.0)), setting._replace(beyond=200.0)).ongoing - 0.8
+    variance = np.sum((15.0 * 8.0) ** 2 * low_pass * rate) * 2.0  # bins are 2 Hz wide
+    np.testing.assert_allclose(more / (is_.ongoing - 0.8), 1 + 200 * variance, rtol=1e-7)
     assert is_.variance[3] == pytest.approx(float(is_.ongoing[6]) / 40, rel=1e-12)  # 16 Hz; twice 20 s
 
 
@@ -113,6 +116,7 @@ def study(view):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_answers(study):
     """Told where the field is strong; where it is not, "unidentified", with what can be said."""
     assert study.identified.tolist() == [1.0, 0.0]
@@ -139,9 +143,16 @@ def test_coverage(view):
 
 
 @pytest.mark.slow
+def test_beyond_linear():
+    """A thousand neurons have more power than the theory of first order: some 190 times the variance of their source."""
+    found = beyond_linear(jnm.Pyramidal(**MODEL), jax.random.key(77))
+    assert 100 < found < 300
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1e3, 1e5])
 def test_neurons(view, n):
     """Spikes: neurons themselves, and a virtual ensemble; within three standard deviations of the truth."""
-    study = neuron_number_study(view, jax.random.key(4), n=n, seeds=3)
+    study = neuron_number_study(view, jax.random.key(4), n=n, seeds=3, beyond=190.0)
     sd = neuron_bound(view, jnm.Pyramidal(**MODEL), n, 1000.0).sd["n"]
     assert np.all(np.abs(np.log(study.n / n)) < 3 * sd), str(study)

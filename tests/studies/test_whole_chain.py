@@ -11,7 +11,7 @@ import jnm
 from jnm.fitting.linear_csd import Recorded
 from jnm.fitting.measured_csd import Measured
 from jnm.meg import Dipole, LeadField, SensorNoise
-from jnm.stability import closed_loop_psd, fixed_points
+from jnm.stability import closed_loop_psd
 from jnm.stability.field import flat, shaped
 from jnm.studies.whole_chain import WAYS, Chain, Likelihood, Places, SensorLoss, View, record, whole_chain
 from jnm.studies.whole_chain.study import look, projected
@@ -28,47 +28,57 @@ def test_rates_are_those_of_the_closed_loop(x64):
     quiet = places(sigma=1e-9, n=700.0)
     each = (jnp.full(3, x) for x in (quiet.tau_m, quiet.tau_s, quiet.delta, quiet.eta))
     model = jnm.NMM2(*each, quiet.weights)
-    theory = closed_loop_psd(model, jnp.asarray(F_HZ), 700, fixed_points(model)[0].state).value
+    r = jnp.full(3, quiet.R / quiet.tau_m)
+    rest = model.init()._replace(r=r, v=jnp.full(3, -quiet.delta / (2 * jnp.pi * quiet.R)), s=r)
+    theory = closed_loop_psd(model, jnp.asarray(F_HZ), 700, rest).value
     seen = quiet.spectra("spikes", jnp.asarray(F_HZ))
     np.testing.assert_allclose(np.einsum("fii->fi", seen).real, theory, rtol=1e-8)
     np.testing.assert_allclose(quiet.spectra("spikes", -jnp.asarray(F_HZ)), np.conj(seen))
 
 
-def test_masses_are_those_of_the_library(x64):
-    """Without shots: moments as WhittleLoss has them, rates and v by a dense linear system in NumPy."""
-    here = places()
-    given = (F_HZ[0] * np.arange(1, 20), np.tile(np.eye(3), (19, 1, 1)), 9.0)
-    loss = jnm.WhittleLoss(None, given, smear=1, band=(3.0, 77.0))
-    ours = here.spectra("source", jnp.asarray(loss.f_hz), shots=False)
-    np.testing.assert_allclose(loss.csd(Recorded(here.mass, here.dipole)), ours, rtol=1e-8)
-    R, t = float(here.R), jnp.zeros(())
-    r, v = R / 15.0, -1.0 / (2 * np.pi * R)
+def test_masses_are_a_linear_system(x64):
+    """Without shots: rates, v and moments of the network of masses, its Jacobian solved in NumPy."""
+    here, t = places(), jnp.zeros(())
+    r, v = float(here.R) / 15.0, -1.0 / (2 * np.pi * float(here.R))
     y = flat(here.mass.init()._replace(r=jnp.full(3, r), v=jnp.full(3, v), s=jnp.full(3, r)))
 
     def slope(x):
         return flat(here.mass.drift(t, shaped(here.mass, x), jnm.Drive()))
 
+    def moment(x):
+        return here.dipole(here.mass.source(t, shaped(here.mass, x), jnm.Drive()))
+
     np.testing.assert_allclose(slope(y), 0.0, atol=1e-12)
-    A, B = np.asarray(jax.jacfwd(slope)(y)), np.eye(12)[:, 3:6] * 0.03
-    H = np.linalg.solve(2j * np.pi * F_HZ[:, None, None] / 1000 * np.eye(12) - A, np.tile(B, (5, 1, 1)))
-    S = 2e-3 * H @ H.conj().swapaxes(1, 2)
-    for way, rows in (("spikes", slice(0, 3)), ("mean V", slice(3, 6))):
-        np.testing.assert_allclose(here.spectra(way, jnp.asarray(F_HZ), shots=False), S[:, rows, rows], rtol=1e-8)
+    A, C = (np.asarray(jax.jacfwd(each)(y)) for each in (slope, moment))
+    B = np.tile(np.eye(12)[:, 3:6] * 0.03, (len(F_HZ), 1, 1))  # noise on v, which comes after r
+    H = np.linalg.solve(2j * np.pi * F_HZ[:, None, None] / 1000 * np.eye(12) - A, B)
+    for way, seen in (("spikes", H[:, :3]), ("mean V", H[:, 3:6]), ("source", C @ H)):
+        S = 2e-3 * seen @ seen.conj().swapaxes(1, 2)
+        np.testing.assert_allclose(here.spectra(way, jnp.asarray(F_HZ), shots=False), S, rtol=1e-8)
+
+
+@pytest.mark.slow
+def test_moments_are_those_of_whittle_loss(x64):
+    here = places()
+    given = (F_HZ[0] * np.arange(1, 20), np.tile(np.eye(3), (19, 1, 1)), 9.0)
+    loss = jnm.WhittleLoss(None, given, smear=1, band=(3.0, 77.0))
+    ours = here.spectra("source", jnp.asarray(loss.f_hz), shots=False)
+    np.testing.assert_allclose(loss.csd(Recorded(here.mass, here.dipole)), ours, rtol=1e-8)
 
 
 def test_shot_noise_of_the_mean_v(x64):
     """Uncoupled clocks with random phases, in NumPy: V = - sqrt(x) / tan(pi phase), or at rest."""
-    rng, n, dt = np.random.default_rng(0), 400, 0.02  # tau_m
-    u = (np.arange(n) + rng.uniform(size=n)) / n
-    x = 2.0 + np.tan(np.pi * (u - 0.5))
-    root, ts = np.sqrt(np.abs(x))[:, None], dt * np.arange(6000)
-    power = []
-    for _ in range(12):
+    rng, n, dt = np.random.default_rng(0), 200, 0.04  # tau_m
+    ts, power = dt * np.arange(3000), []
+    for _ in range(40):
+        u = (np.arange(n) + rng.uniform(size=n)) / n
+        x = 2.0 + np.tan(np.pi * (u - 0.5))
+        root = np.sqrt(np.abs(x))[:, None]
         angle = rng.uniform(0, np.pi, size=(n, 1)) + root * ts
         V = np.where(x[:, None] > 0, -root / np.tan(angle), -root)
         Z = np.mean((1 + 1j * V) / (1 - 1j * V), axis=0)
         v = -np.imag((1 - Z) / (1 + Z))
-        f, S = scipy.signal.welch(v, 1000 / (15.0 * dt), nperseg=1000)
+        f, S = scipy.signal.welch(v, 1000 / (15.0 * dt), nperseg=500)
         power.append(S)
     theory = places(C=0.0, K=0.0, sigma=1e-9, n=float(n)).spectra("mean V", jnp.asarray(f[1:]))[:, 0, 0].real
     for low, high in [(10, 25), (25, 35), (35, 60), (60, 120), (120, 300)]:
@@ -97,12 +107,11 @@ def test_one_gradient_through_the_chain(x64, kind):
     )
     G = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)))
     loss = SensorLoss(lambda Q: Q @ G.T, jnp.ones((6, 5)), t1=75.0, dt=0.15, discard=15.0, segment=30.0)
-    value = jax.jit(lambda t: loss(build(t), jax.random.key(3)))
-    slope, h = jax.jit(jax.grad(lambda t: loss(build(t), jax.random.key(3))))(theta), 1e-7
-    for k, one in enumerate(slope):
-        up, down = (tuple(x + s * h * (j == k) for j, x in enumerate(theta)) for s in (1, -1))
+    both, h = jax.jit(jax.value_and_grad(lambda t: loss(build(t), jax.random.key(3)))), 1e-7
+    for k, one in enumerate(both(theta)[1]):
+        up, down = (both(tuple(x + s * h * (j == k) for j, x in enumerate(theta)))[0] for s in (1, -1))
         assert abs(float(one)) > 0.1
-        assert float(one) == pytest.approx(float(value(up) - value(down)) / (2 * h), rel=1e-4), k
+        assert float(one) == pytest.approx(float(up - down) / (2 * h), rel=1e-4), k
 
 
 def wishart(S, averages, records, rng):
@@ -112,6 +121,7 @@ def wishart(S, averages, records, rng):
     return y @ y.conj().swapaxes(-1, -2) / averages
 
 
+@pytest.mark.slow
 def test_fits_of_the_theory_itself(x64):
     """Sensors whose spectra scatter as theory says: 30 records, no bias, intervals that hold the truth."""
     here, rng = places(), np.random.default_rng(1)

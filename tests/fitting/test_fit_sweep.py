@@ -11,8 +11,9 @@ import scipy.optimize
 
 import jnm
 from jnm._param import Positive, param
+from jnm.fitting import fit_sweep
 from jnm.fitting.uncertainty import uncertainty
-from jnm.sweeps import engine, fit_sweep, grid, open_store, sample
+from jnm.sweeps import engine, grid, open_store, sample
 
 KEY = jax.random.key(3)
 TIMES = np.arange(100.0)

@@ -17,6 +17,8 @@ with install_import_hook("jnm", "beartype.beartype"):
     from jnm import datasets, fitting, meg, observe
 import jax
 
+import pytest
+
 key = jax.random.key(0)
 trace = jax.eval_shape  # shapes are known without compiling or computing anything
 for node in (jnm.MPR(), jnm.ING(), jnm.Pyramidal(), jnm.PING(), jnm.PINGSecondOrder(), jnm.JansenRit()):
@@ -50,6 +52,7 @@ print("held")
 """
 
 
+@pytest.mark.slow
 def test_annotated_shapes_hold_along_the_chain(tmp_path):
     script = tmp_path / "chain.py"
     script.write_text(CHAIN, encoding="utf-8")

@@ -55,7 +55,7 @@ def test_the_comparison_can_fail(problem, tmp_path):
 def test_interrupted_by_hand(problem, tmp_path, monkeypatch):
     """Ctrl-C in the middle of step 7 keeps six, in the file too, and the fit goes on from there."""
     module = sys.modules["jnm.fitting.step"]
-    step, calls = module._step, []
+    step, calls = module.one_step, []
 
     def interrupted(*arguments):
         calls.append(1)
@@ -63,7 +63,7 @@ def test_interrupted_by_hand(problem, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return step(*arguments)
 
-    monkeypatch.setattr(module, "_step", interrupted)
+    monkeypatch.setattr(module, "one_step", interrupted)
     part = run(problem, 20, tmp_path / "fit.ckpt")
     assert len(part.losses) == 6 and part.stopped == "interrupted by the user"
     monkeypatch.undo()
@@ -73,7 +73,7 @@ def test_interrupted_by_hand(problem, tmp_path, monkeypatch):
 def test_written_on_the_way(problem, tmp_path, monkeypatch):
     """A crash that nothing can catch leaves the last checkpoint, whole."""
     module = sys.modules["jnm.fitting.step"]
-    step, calls = module._step, []
+    step, calls = module.one_step, []
 
     def crashing(*arguments):
         calls.append(1)
@@ -81,7 +81,7 @@ def test_written_on_the_way(problem, tmp_path, monkeypatch):
             raise MemoryError
         return step(*arguments)
 
-    monkeypatch.setattr(module, "_step", crashing)
+    monkeypatch.setattr(module, "one_step", crashing)
     with pytest.raises(MemoryError):
         run(problem, 20, tmp_path / "fit.ckpt", checkpoint_every=4)
     monkeypatch.undo()

@@ -254,6 +254,7 @@ def test_unstable_rests_are_refused(oracle):
         jnm.WhittleLoss(np.ones((2, 1)), two)(jnm.JansenRit(**COLUMN))
 
 
+@pytest.mark.slow
 def test_hyperchaotic_ping_is_refused(oracle):
     """IE = 12 and coupling 8, where the 90-region network is hyperchaotic."""
     loss = jnm.WhittleLoss(np.ones((1, 3)), (*oracle, 100.0), noise=1.0, band=(1.0, 60.0))

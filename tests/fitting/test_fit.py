@@ -26,6 +26,7 @@ def noisy_bowl(model, key):
     return bowl(model, key) + 10 * jax.random.normal(key)
 
 
+@pytest.mark.slow
 def test_recovers_from_a_spectrum(ou):
     """Data of another seed and twice the length; a start 2-fold off in both parameters."""
     data = jax.jit(ou.simulation(16_384))(ou.Model(), jax.random.key(5))

@@ -47,6 +47,7 @@ def test_strong_noise_flattens_the_peak(sigma, decibel):
     assert float(at_peak[0]) == pytest.approx(decibel, abs=1.0 if sigma > 1 else 0.4)
 
 
+@pytest.mark.slow
 def test_too_little_to_tell():
     with pytest.raises(ValueError, match="cannot tell 1 dB"):
         linearisation_error(jnm.JansenRit(p=0.4, sigma=0.03), jax.random.key(0), duration=4_000.0)

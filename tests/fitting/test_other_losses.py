@@ -100,6 +100,7 @@ def response(model, key):
     return model.amplitude * jnp.stack([jnp.exp(-(((t - model.tau - d) / 15.0) ** 2)) for d in (0.0, 20.0)], axis=1)
 
 
+@pytest.mark.slow
 def test_latency_is_tolerated(x64, ou):
     truth = ou.Model(tau=100.0, amplitude=2.0)
     observed = response(truth, KEY)

@@ -60,6 +60,7 @@ def potential(t, y):
     return y.y1 - y.y2
 
 
+@pytest.mark.slow
 def test_on_a_limit_cycle_windows_keep_gradients_small(x64):
     """Jansen-Rit's alpha: the gradient of the last moment grows with time; that through windows does not."""
     theta, build = free(jnm.JansenRit(p=0.2), lambda m: m.a)

@@ -132,6 +132,7 @@ def test_noise_in_the_jacobian_does_not_narrow_intervals(x64):
     assert H == pytest.approx(exact, rel=0.03) and naive > 1.15 * exact
 
 
+@pytest.mark.slow
 def test_columns_through_a_network_are_the_gradient(x64):
     """Forward mode through simulate(), noise and delays included, against reverse mode: 2 J^T r / n = the gradient."""
     weights = jnp.array([[0.0, 1.0, 0.5], [1.0, 0.0, 0.2], [0.3, 0.4, 0.0]])

@@ -59,6 +59,7 @@ def test_euler_is_recovered_with_its_bias(x64):
     assert x.var() / spectrum(diffrax.Heun()).var() == pytest.approx(1.367, rel=0.1)  # the spec: +36 % of power
 
 
+@pytest.mark.slow
 def test_what_one_spectrum_tells(x64):
     """The spec's identifiability: A, B, a, b, C conditioned 3.5e6, singular with a gain; a, b, C and gain 4e2."""
     f_hz = np.arange(0.0, 80.0, 0.25)

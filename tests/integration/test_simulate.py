@@ -184,6 +184,7 @@ def test_a_solver_that_remembers_its_slope_forgets_it_where_the_state_is_constra
     assert ys.x.max() == 1.0
 
 
+@pytest.mark.slow
 def test_implicit_and_reversible_solvers_step_too(x64):
     import optimistix
 

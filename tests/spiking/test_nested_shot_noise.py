@@ -57,6 +57,7 @@ def test_of_all_neurons_it_is_the_network(x64, order):
     np.testing.assert_allclose(rate, run.rate, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_of_all_neurons_it_is_the_network_at_order_two_and_the_mean_field_is_without_a_say(x64):
     """Spikes at their own moments: a step of .02 is near the network's at .001; no mean field is heard."""
     net, start, model, y0 = whole(jnm.Pyramidal(**UNIT), 200)
@@ -167,6 +168,7 @@ def test_a_run_goes_on_as_if_it_had_not_stopped():
     assert full.axes.names("rate", full.ys.rate.shape) == ("time", "population")
 
 
+@pytest.mark.slow
 def test_regions_of_a_network_are_apart():
     """Each has phases and excitabilities of its own; coupled they rest where the mean fields do."""
     brain = jnm.Connectome((1 - jnp.eye(3)) / 2)

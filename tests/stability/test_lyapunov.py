@@ -77,6 +77,7 @@ def test_going_on_is_never_having_stopped(x64):
     assert rest.start == "random"
 
 
+@pytest.mark.slow
 def test_parameters_swept_under_vmap(x64):
     def exponents(IE):
         net = jnm.Network(jnm.PING(IE=IE), jnm.Connectome(PAIR), jnm.Linear(8.0))

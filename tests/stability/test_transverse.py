@@ -132,6 +132,7 @@ def test_the_synchronous_gamma_loses_its_stability(x64, brain):
 # Section 3; its exponents of the "second eigenvalue" are those of .739349, the eigenvalue to six digits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("p", "period", "exponents"),
     [

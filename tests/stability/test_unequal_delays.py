@@ -105,6 +105,7 @@ def test_a_double_exponent_comes_twice(x64):
     assert np.abs(found[:2] - both).max() < 1e-6 and abs(found[2] - both) > 0.01
 
 
+@pytest.mark.slow
 def test_a_push_grows_as_the_exponents_say(x64):
     """Three regions of PING nodes beyond their Hopf points, simulated: what a small push becomes, taken apart by Prony.
 

@@ -79,6 +79,7 @@ def test_a_rhythm_that_waxes_as_told(x64):
     assert waxing_and_waning(x + np.cos(2 * np.pi * 110.0 * t)).rhythm == told.rhythm  # its harmonic
 
 
+@pytest.mark.slow
 def test_runs_side_by_side_are_runs_one_by_one(x64):
     """The study's numbers are those of `simulate` on each surrogate."""
     net, key = small(), jax.random.key(0)

@@ -62,6 +62,7 @@ def test_regions_at_rest_stay_at_rest(x64):
     assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(drift)) < 1e-6  # mV/ms and mV/ms^2
 
 
+@pytest.mark.slow
 def test_the_rest_is_stable_wherever_a_fit_may_go(x64):
     """Eigenvalues of all modes of a network with rows of sum one, at the corners and edges of the box of the fit."""
     names = ("gain", "a", "b", "p")
@@ -101,6 +102,7 @@ def test_the_pulse_peaks_at_one():
     assert np.all(k[x <= 0] == 0)
 
 
+@pytest.mark.slow
 def test_gradients_of_the_moments(x64):
     points = np.random.default_rng(0).uniform(-60, 60, (4, 3))
     brain = StruckNetwork.of(jnm.Connectome.from_centres(points, seed=0).normalised("rows"))
@@ -179,6 +181,7 @@ def test_to_fail_less_badly_is_no_success():
     assert "NOT beat" in _on_the_coupling(result)[0]  # pyright: ignore[reportArgumentType]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["network", "gamma map"])
 def test_a_known_response_is_found_and_foretold(truth, brain, kind):
     """Fitted to 150 of 300 ms, and then asked for all: signal to noise is 9:1, the input comes at 90 ms."""

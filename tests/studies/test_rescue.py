@@ -59,6 +59,7 @@ def test_judging_counts_the_held_out_half_alone():
     assert judge("same", y, x, 500, DT).chi_square == pytest.approx(0.0, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_an_nmm2_is_fitted_to_rates(phi):
     """A few steps of descent on rates that another NMM2 made lower the misfit on the stretch that it has not seen."""
     from jnm.studies.freeman.rescue import DrivenNMM2

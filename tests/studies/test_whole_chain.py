@@ -66,6 +66,7 @@ def test_moments_are_those_of_whittle_loss(x64):
     np.testing.assert_allclose(loss.csd(Recorded(here.mass, here.dipole)), ours, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_shot_noise_of_the_mean_v(x64):
     """Uncoupled clocks with random phases, in NumPy: V = - sqrt(x) / tan(pi phase), or at rest."""
     rng, n, dt = np.random.default_rng(0), 200, 0.04  # tau_m
@@ -149,6 +150,7 @@ def head(data_dir):
     return lead.select(["parcel-18", "parcel-2", "parcel-88"]).pick(noise.ch_names), noise
 
 
+@pytest.mark.slow
 def test_looks_at_spiking_cells(head):
     """A short record of few cells: everything in its place, rates as the theory says; refusals."""
     lead, noise = head

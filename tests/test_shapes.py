@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CHAIN = """
 from jaxtyping import install_import_hook
 
@@ -16,8 +18,6 @@ with install_import_hook("jnm", "beartype.beartype"):
     import jnm
     from jnm import datasets, fitting, meg, observe
 import jax
-
-import pytest
 
 key = jax.random.key(0)
 trace = jax.eval_shape  # shapes are known without compiling or computing anything

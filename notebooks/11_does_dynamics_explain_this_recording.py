@@ -69,9 +69,10 @@ figure
 # **What this shows:** either mass resonates where the rhythm is. **What it does not:** which of them is right (their
 # evidence differs by about as much as the choice of priors would change it), or that alpha is a damped resonance at all: a
 # spectrum alone does not tell one from a limit cycle in noise. The bump near 17 Hz, twice the alpha frequency, neither model
-# has; a linear resonance cannot make it. The band sags below the peak because Laplace's posterior is straight where the true
-# one, a trade of a, b and C along which the peak stays, is bent: draws leave it. The NMM2 circuit is known for gamma; with
-# membranes of 20 ms (its authors' have 8) it rings at 8.7 Hz only with inhibitory synapses of some 26 ms (5).
+# has; a linear resonance cannot make it. Where the band sags below the peak (NMM2; in short mode both), Laplace's posterior
+# is straight where the true one, along which the peak stays, is bent: draws leave it. Those of NUTS do not. The NMM2
+# circuit is known for gamma; with membranes of 20 ms (its authors' have 8) it rings at 8.7 Hz only with inhibitory synapses
+# of some 26 ms (5).
 
 # %%
 raw = mne.io.read_raw_fif(data / "transfreq_sample_resting.fif", verbose="error")

@@ -46,7 +46,7 @@ class FixedPoint(eqx.Module):
     @property
     def stable(self) -> bool:
         """Whether every perturbation dies away."""
-        return bool(np.max(np.asarray(jax.lax.stop_gradient(self.eigenvalues)).real) < 0)
+        return bool(np.max(np.real(jax.lax.stop_gradient(self.eigenvalues))) < 0)
 
     @property
     def kind(self) -> str:

@@ -95,7 +95,12 @@ class DrivenNMM2(eqx.Module):
         """Rates (1/ms) of both populations at the ends of the bins."""
         keep = jnp.exp(-dt / TAU_X)
         heard = phi[:, 2] / jnp.mean(phi[:, 2])
-        _, x = jax.lax.scan(lambda x, now: (keep * x + (1 - keep) * now,) * 2, jnp.ones_like(heard[0]), heard)
+
+        def filtered(x: Array, now: Array) -> tuple[Array, Array]:
+            x = keep * x + (1 - keep) * now
+            return x, x
+
+        _, x = jax.lax.scan(filtered, jnp.ones_like(heard[0]), heard)
         current = self.drive * jnp.stack([x, jnp.zeros_like(x)], axis=1)
         stimulus = Sampled(values=current, dt=dt, hold=True)
         return simulate(

@@ -1,4 +1,4 @@
-"""A sweep that a test interrupts: run as a script with the path of a store, and for how long to dwell in each write."""
+"""A sweep that a test interrupts: run as a script with the path of a store, how long to dwell, and in which write."""
 
 import sys
 import time
@@ -24,21 +24,24 @@ def run(model, key):
     return {"run": solution, "late": solution.ys.r[-1]}
 
 
-def dwell(seconds):
-    """Lets each write take its time, and tell when it begins and ends."""
+def dwell(seconds, which):
+    """Lets each write tell when it begins and ends, and one of them take its time."""
     from jnm.sweeps import arrays, store
 
     write, mark = arrays.write, store._write_whole
+    begun = 0
 
     def slow_write(path, begin, values):
+        nonlocal begun
+        begun += 1
         print("begin", flush=True)
         for name, array in values.items():
             write(path, begin, {name: array})
-            time.sleep(seconds)
+            time.sleep(seconds * (begun == which))
 
     def slow_mark(path, text):
         path.with_name(path.name + ".part").write_text(text[: len(text) // 2])
-        time.sleep(seconds)
+        time.sleep(seconds * (begun == which))
         mark(path, text)
         print("end", flush=True)
 
@@ -46,5 +49,5 @@ def dwell(seconds):
 
 
 if __name__ == "__main__":
-    dwell(float(sys.argv[2]))
+    dwell(float(sys.argv[2]), int(sys.argv[3]))
     jnm.sweep(run, members(), key=KEY, store=sys.argv[1], chunk=3, microbatch=3)

@@ -58,12 +58,13 @@ def markers(path):
 
 def interrupt(path, rng, inside):
     """Start the sweep in a process of its own and kill it -9, inside a write or anywhere; returns what it had told."""
-    command = [sys.executable, str(SCRIPT), str(path), "0.05" if inside else "0.0"]
+    which = rng.randint(1, 4)
+    command = [sys.executable, str(SCRIPT), str(path), "0.3" if inside else "0.0", str(which)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        for _ in range(rng.randint(1, 4)):
+        for _ in range(which):
             while (line := process.stdout.readline()) and line != "begin\n":
                 pass
-        time.sleep(rng.uniform(0.0, 0.25 if inside else 0.02))  # a write dwells 0.05 s at each of seven places
+        time.sleep(rng.uniform(0.0, 1.5 if inside else 0.02))  # that write dwells 0.3 s at each of seven places
         process.kill()
         return line + process.stdout.read()
 

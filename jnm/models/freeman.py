@@ -152,11 +152,11 @@ class FreemanMFM(AbstractFreeman):
         return y.V
 
     def euler_radius(self, phi: ArrayLike, dt: float) -> float:
-        """The largest factor by which one explicit Euler step of `dt` ms can multiply a deviation, at the inputs `phi`.
+        """The largest factor by which explicit Euler steps of `dt` ms multiply a deviation, were one of the inputs to last.
 
-        `phi` is [time, 3], in 1/ms, for one node. Above one the step is unstable while the strongest of the inputs
-        lasts. With equal time constants tau_s that is 1 + sum_s q_s Phi_s / g_L > (tau_m + tau_s) / dt. Below one V may
-        still grow, for a while, under inputs that pulse.
+        `phi` is [time, 3], in 1/ms, for one node. Above one the step is unstable while such an input lasts. With equal
+        time constants tau_s that is 1 + sum_s q_s Phi_s / g_L > (tau_m + tau_s) / dt. Below one V may still grow, for a
+        while, under inputs that pulse.
         """
         inputs = np.asarray(phi, float)
         if inputs.ndim != 2 or inputs.shape[1] != 3 or self.tau_m.ndim:
@@ -165,11 +165,13 @@ class FreemanMFM(AbstractFreeman):
                 "and a mass of one node."
             )
         q, tau = (np.array([float(getattr(self, f"{name}_{kind}")) for kind in "EIX"]) for name in ("q", "tau"))
-        strongest = inputs[np.argmax(inputs @ q)]
-        step = np.eye(4)
-        step[0] -= dt / float(self.tau_m) * np.array([1.0, *(np.ones(3) / float(self.g_L))])
-        step[1:, 0] += dt * q * strongest / tau
-        step[1:, 1:] -= np.diag(dt / tau)
+        # With one time constant the weakest or the strongest input decides; else a fast synapse may outdo a stronger one.
+        ends = [np.argmin(inputs @ q), np.argmax(inputs @ q)]
+        inputs = inputs[ends] if np.ptp(tau) == 0 else np.unique(inputs, axis=0)
+        step = np.tile(np.eye(4), (len(inputs), 1, 1))
+        step[:, 0] -= dt / float(self.tau_m) * np.array([1.0, *(np.ones(3) / float(self.g_L))])
+        step[:, 1:, 0] += dt * q * inputs / tau
+        step[:, 1:, 1:] -= np.diag(dt / tau)
         return float(np.max(np.abs(np.linalg.eigvals(step))))
 
 

@@ -72,6 +72,10 @@ class FreemanLoop(AbstractModel):
     )
 
     def __check_init__(self):
+        if not isinstance(self.mass, AbstractFreeman):
+            raise ValueError(
+                f"FreemanLoop: mass is a {type(self.mass).__name__}; wanted jnm.FreemanMFM(...) or jnm.FreemanCFM(...)."
+            )
         region_shape(self, (2,))  # raises where shapes disagree
         if any(leaf.shape not in ((), (2,)) for leaf in jax.tree.leaves(self.mass)):
             raise ValueError("FreemanLoop: the mass's parameters must have shape [] or [2], (E, I).")

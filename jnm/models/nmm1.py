@@ -136,6 +136,11 @@ class NMM1(AbstractModel):
                 f"NMM1: order = {self.order!r}; synapses are of order 1 or 2 (at order 0 the rate would follow itself "
                 "without delay and nothing evolves)."
             )
+        if not isinstance(self.transfer, AbstractTransfer):
+            raise ValueError(
+                f"NMM1: transfer = {self.transfer!r}; wanted jnm.models.QIF(), jnm.models.Sigmoid() or another "
+                "AbstractTransfer."
+            )
         circuit.check(self)
 
     @property

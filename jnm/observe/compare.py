@@ -24,6 +24,9 @@ from jaxtyping import Array, Float
 from jnm.observe.checks import as_samples, check_alike, check_varies
 
 
+_ROUNDING = 1e3  # in units of eps: the share of a record's power below which an overlap has none
+
+
 class RunSpectrum(NamedTuple):
     """A spectrum averaged over runs: see `run_spectrum`."""
 
@@ -122,7 +125,8 @@ def cross_correlation(
         >>> lags_ms, rho = jnm.observe.cross_correlation(lif, mass, dt=0.1)
 
     At each lag Pearson's correlation over the times known of both, with their own means and variances. (Divided by
-    the length of the whole record instead, it would fall with |tau| and move the peak towards 0.) Differentiable.
+    the length of the whole record instead, it would fall with |tau| and move the peak towards 0.) It is 0 at lags at
+    which one of them stands still in all of these times. Differentiable.
 
     **Arguments**
 
@@ -205,15 +209,25 @@ def effective_samples(
 def _correlation(x: Array, y: Array, most: int) -> Float[Array, "lag ..."]:
     """Pearson's correlation of x[t] and y[t + lag] over the times that both have, for lags from -most to most."""
     samples, lags = x.shape[0], np.arange(-most, most + 1)
-    x, y = x - jnp.mean(x, axis=0, keepdims=True), y - jnp.mean(y, axis=0, keepdims=True)
+    x, y = _unit(x), _unit(y)
     size = 2 * samples  # padded, so that nothing wraps round
     product = jnp.fft.irfft(jnp.fft.rfft(x, size, axis=0).conj() * jnp.fft.rfft(y, size, axis=0), size, axis=0)
     sums_x, sums_y = _overlap_sums(x, lags), _overlap_sums(y, -lags)
     squares_x, squares_y = _overlap_sums(x**2, lags), _overlap_sums(y**2, -lags)
     n = _down(samples - np.abs(lags), x)
     covariance = product[lags] - sums_x * sums_y / n
-    rho = covariance / jnp.sqrt((squares_x - sums_x**2 / n) * (squares_y - sums_y**2 / n))
+    power_x, power_y = squares_x - sums_x**2 / n, squares_y - sums_y**2 / n
+    least = _ROUNDING * jnp.finfo(x.dtype).eps * samples
+    moves = (power_x > least) & (power_y > least)  # what is left of other lags is rounding
+    rho = jnp.where(moves, covariance / jnp.sqrt(jnp.where(moves, power_x * power_y, 1.0)), 0.0)
     return jnp.clip(rho, -1.0, 1.0)  # rounding would make a copy's 1.0000001, and its atanh NaN
+
+
+def _unit(x: Array) -> Array:
+    """Without mean and of variance 1: squares of small units, such as tesla, would underflow in single precision."""
+    x = x - jnp.mean(x, axis=0, keepdims=True)
+    x = x / jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=0, keepdims=True))
+    return x / jax.lax.stop_gradient(jnp.sqrt(jnp.mean(x**2, axis=0, keepdims=True)))
 
 
 def _overlap_sums(x: Array, lags: np.ndarray) -> Float[Array, "lag ..."]:
@@ -239,8 +253,13 @@ def _longest(who: str, samples: int, dt: float, longest: float) -> int:
 
 def _spectrum(who: str, S: Array) -> Float[Array, "frequency ..."]:
     S = as_samples(who, S, "[frequency, ...]")
-    if not isinstance(S, Tracer) and not (np.all(np.asarray(S) >= 0) and np.all(np.sum(np.asarray(S), axis=0) > 0)):
-        raise ValueError(f"{who}: a spectrum with negative values, NaN or no power; wanted densities, as from `psd`.")
+    if isinstance(S, Tracer):
+        return S
+    values = np.asarray(S)
+    if not (np.all((values >= 0) & (values < np.inf)) and np.all(np.sum(values, axis=0) > 0)):
+        raise ValueError(
+            f"{who}: a spectrum with negative or infinite values, NaN or no power; wanted densities, as from `psd`."
+        )
     return S
 
 

@@ -46,9 +46,11 @@ def coherence(
             "segments shorter than two thirds of the record."
         )
     power = jnp.einsum("fii->fi", S).real
-    product = power[:, :, None] * power[:, None, :]
-    heard = product > 0
-    return f_hz, jnp.where(heard, (S.real**2 + S.imag**2) / jnp.where(heard, product, 1.0), 0.0)
+    heard = power > 0
+    size = jnp.sqrt(jnp.where(heard, power, 1.0))  # of each channel: products of powers in T^2 would underflow
+    both = heard[:, :, None] & heard[:, None, :]
+    whole = jnp.where(both, S, 0.0) / size[:, :, None] / size[:, None, :]
+    return f_hz, whole.real**2 + whole.imag**2
 
 
 def functional_connectivity(x: Float[Array, "time ... region"]) -> Float[Array, "... region region"]:

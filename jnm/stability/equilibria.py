@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ from jnm.stability.crossing import (
     hopf_residual,
 )
 from jnm.stability.dial import Dial, dial
+from jnm.stability.dips import dips
 from jnm.stability.field import flat, slope
 from jnm.stability.fixed_point import FixedPoints, fixed_points
 from jnm.stability.precision import concrete, in_double
@@ -152,9 +153,42 @@ def equilibria(
     """The branch of fixed points through `begin` = (x, p), in both directions as far as the box goes."""
     walk = Walk(equilibrium, scale, box)
     back, forth = (walk.along((model, knob), begin, walk.axis(sign)) for sign in (-1.0, 1.0))
-    points = [p._replace(tangent=-p.tangent) for p in back.points[:0:-1]] + forth.points
-    values = [np.linalg.eigvals(_jacobian(model, knob, p.z)) for p in points]
+    walked = [p._replace(tangent=-p.tangent) for p in back.points[:0:-1]] + forth.points
+    points, values = _with_dips(model, knob, walked, scale)
     return Path(points, np.stack(values), (back.end, forth.end), scale)
+
+
+def _with_dips(model: AbstractModel, knob: Dial, points: list[Point], scale: Any) -> tuple[list[Point], list[Any]]:
+    """Points and their eigenvalues, with further ones where two Hopf points, or two folds, lie within one step."""
+    values = [np.linalg.eigvals(_jacobian(model, knob, p.z)) for p in points]
+    places = np.cumsum([0.0, *(np.linalg.norm((b.z - a.z) / scale) for a, b in itertools.pairwise(points))])
+
+    def look(place, height):
+        k = int(np.clip(np.searchsorted(places, place), 1, len(points) - 1))
+        share = (place - places[k - 1]) / (places[k] - places[k - 1])
+        point = between(equilibrium, points[k - 1], points[k], share, scale)
+        if point is None:
+            return None
+        there = point, np.linalg.eigvals(_jacobian(model, knob, point.z))
+        return there, height(*there)
+
+    known = list(zip(places, zip(points, values, strict=True), strict=True))
+    for height in (_pair, _ascent):
+        heights = np.array([height(*there) for _, there in known[: len(points)]])
+        known += list(dips(places, heights, lambda place, height=height: look(place, height)))
+    known.sort(key=lambda one: one[0])
+    return [point for _, (point, _) in known], [eigenvalues for _, (_, eigenvalues) in known]
+
+
+def _pair(point: Point, values: Complex[np.ndarray, " n"]) -> float:
+    """The growth of the pair of eigenvalues that is nearest to the imaginary axis; not a number without pairs."""
+    growth = np.real(values)[np.imag(values) > 1e-9 * np.max(np.abs(values))]
+    return float(growth[np.argmin(np.abs(growth))]) if growth.size else np.nan
+
+
+def _ascent(point: Point, values: Complex[np.ndarray, " n"]) -> float:
+    """How fast the parameter rises along the branch."""
+    return float(point.tangent[-1])
 
 
 def _jacobian(model: AbstractModel, knob: Dial, z: Float[np.ndarray, " n+1"]) -> Float[np.ndarray, "n n"]:
@@ -164,7 +198,12 @@ def _jacobian(model: AbstractModel, knob: Dial, z: Float[np.ndarray, " n+1"]) ->
 def hopf_guesses(model: AbstractModel, knob: Dial, path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Refined unknowns of every Hopf point on a branch."""
     for a, b in _pieces(model, knob, path):
-        z = _bisected(model, knob, a, b, path.scale)
+        before = np.linalg.eigvals(_jacobian(model, knob, a.z))
+
+        def crossed(point, before=before):
+            return _crossed(before, np.linalg.eigvals(_jacobian(model, knob, point.z)))
+
+        z = _bisected(a, b, path.scale, crossed)
         guess, reference = hopf_guess(_jacobian(model, knob, z), z)
         root = newton(hopf_residual, (model, knob, reference), guess)
         if root is not None and _near(root, a, b, path.scale) and root[-2] > 1e-6:
@@ -191,8 +230,8 @@ def fold_guesses(model: AbstractModel, knob: Dial, path: Path) -> Iterator[tuple
     """Refined unknowns of every fold on a branch: where its parameter turns back."""
     for a, b in itertools.pairwise(path.points):
         if a.tangent[-1] * b.tangent[-1] < 0:
-            share = a.tangent[-1] / (a.tangent[-1] - b.tangent[-1])
-            z = a.z + share * (b.z - a.z)
+            # To be close counts: next to a cusp Newton's method may find the other of two folds.
+            z = _bisected(a, b, path.scale, lambda point, a=a: point.tangent[-1] * a.tangent[-1] < 0)
             guess, reference = fold_guess(_jacobian(model, knob, z), z)
             root = newton(fold_residual, (model, knob, reference), guess)
             if root is not None and _near(root, a, b, path.scale):
@@ -219,19 +258,17 @@ def _sign(values: Complex[np.ndarray, " n"]) -> bool:
 
 
 def _bisected(
-    model: AbstractModel, knob: Dial, a: Point, b: Point, scale: Float[np.ndarray, " n+1"]
+    a: Point, b: Point, scale: Float[np.ndarray, " n+1"], passed: Callable[[Point], bool]
 ) -> Float[np.ndarray, " n+1"]:
-    """The point between two at which a pair has crossed, to a thousandth of the way."""
+    """The place between two points from which on a special one is passed, to a thousandth of the way."""
     low, high, z = 0.0, 1.0, b.z
-    before = np.linalg.eigvals(_jacobian(model, knob, a.z))
     for _ in range(10):
         middle = (low + high) / 2
         point = between(equilibrium, a, b, middle, scale)
         if point is None:
             break
         z = point.z
-        crossed = _crossed(before, np.linalg.eigvals(_jacobian(model, knob, z)))
-        low, high = (low, middle) if crossed else (middle, high)
+        low, high = (low, middle) if passed(point) else (middle, high)
     return z
 
 

@@ -28,7 +28,7 @@ from jnm.stability.root import attach, newton
 Input = Literal["current", "synaptic"] | Callable[[Array], Drive]
 Output = Literal["output", "source"] | Callable[[Array, State], Array]
 
-_GRID = 800  # frequencies at which a search for resonances looks first
+_GRID = 800  # frequencies at which a search for resonances looks first, at least
 
 
 class System(NamedTuple):
@@ -169,12 +169,20 @@ def resonances(
     if system.c.shape[0] != 1:
         raise ValueError(f"resonances: the output has shape {shape}; take one number of it, output=lambda t, y: ...")
     fixed = concrete(system, "resonances")
-    f_hz = np.linspace(low, high, _GRID)
+    f_hz = _grid(fixed, low, high)
     gain = np.hypot(*(np.asarray(part)[:, 0] for part in _answers(fixed, jnp.asarray(f_hz))))
     tops = np.flatnonzero((gain[1:-1] > gain[:-2]) & (gain[1:-1] >= gain[2:])) + 1
     peaks = [newton(_gain_slope, fixed, f_hz[k : k + 1]) for k in tops]
     found = [_resonance(system, jnp.asarray(f)) for f in peaks if f is not None]
-    return Found(found, f"the gain at {_GRID} frequencies from {low:g} to {high:g} Hz")
+    return Found(found, f"the gain at {len(f_hz)} frequencies from {low:g} to {high:g} Hz")
+
+
+def _grid(system: System, low: float, high: float) -> Float[np.ndarray, " frequency"]:
+    """Even frequencies, and more about each mode that rings too long for them: next to a Hopf point peaks are narrow."""
+    even, modes = np.linspace(low, high, _GRID), 1000 / (2 * np.pi) * np.linalg.eigvals(np.asarray(system.A))
+    narrow = modes[(modes.imag > 0) & (np.abs(modes.real) < 2 * (even[1] - even[0]))]
+    about = narrow.imag[:, None] + np.abs(narrow.real)[:, None] * np.linspace(-4.0, 4.0, 33)
+    return np.unique(np.concatenate([even, about[(about > low) & (about < high)]]))
 
 
 @eqx.filter_jit

@@ -94,6 +94,7 @@ def check(simulation: Callable[..., Any], *, tolerance: float = 0.05, seeds: int
     if not known or missing:
         told = f"{', '.join(missing)} without a default" if missing else f"only {', '.join(given) or 'nothing'}"
         raise ValueError(f"check: the simulation takes {told}; wanted such as def simulation(dt=0.1, seed=0).")
+    _check_numbers(known)
     base = _conclusions(simulation())
     others = {name: _conclusions(run()) for name, run in _variations(simulation, known)}
     chance = [_conclusions(simulation(**change)) for change in _new_seeds(known, seeds)]
@@ -102,7 +103,21 @@ def check(simulation: Callable[..., Any], *, tolerance: float = 0.05, seeds: int
             raise ValueError(
                 f"check: {name}: the simulation returned {', '.join(conclusions)}; at first {', '.join(base)}."
             )
+        other = [each for each, value in base.items() if np.shape(conclusions[each]) != np.shape(value)]
+        if other:
+            raise ValueError(
+                f"check: {name}: {other[0]} has shape {list(np.shape(conclusions[other[0]]))}, at first "
+                f"{list(np.shape(base[other[0]]))}; return what can be compared, such as a mean, or samples every ms."
+            )
     return Check(tuple(_row(name, base[name], others, chance, tolerance) for name in base), tolerance)
+
+
+def _check_numbers(known: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for a step or a number of neurons that is none."""
+    for name in {"dt", "n"} & set(known):
+        value = known[name]
+        if isinstance(value, bool) or np.ndim(value) or not isinstance(value, int | float | np.number) or value <= 0:
+            raise ValueError(f"check: the default of {name} is {value!r}; wanted a positive number.")
 
 
 def _variations(simulation: Callable[..., Any], known: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -137,7 +152,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str | bool):
         return value
     array = np.asarray(value)
-    return bool(array) if array.dtype == bool and not array.ndim else array.astype(float)
+    return bool(array) if array.dtype == bool and not array.ndim else array.astype(np.result_type(array, float))
 
 
 def _row(
@@ -174,7 +189,7 @@ def _scatter(value: Any, others: list[Any]) -> float:
 
 def _show(value: Any) -> str:
     if isinstance(value, np.ndarray):
-        return f"{float(value):.4g}" if not value.ndim else f"{len(np.ravel(value))} numbers"
+        return f"{value.item():.4g}" if not value.ndim else f"{len(np.ravel(value))} numbers"
     return str(value)
 
 

@@ -28,6 +28,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from jnm import models
+from jnm._model import AbstractModel
 from jnm._param import at
 from jnm.integration import simulate
 from jnm.network import Connectome, Linear, Network
@@ -86,9 +87,10 @@ def configured(text: str, name: str) -> Configured:
     with file.blaming("run"):
         measured = _measures(run.get("measures", ["mean", "sd"]))
         fn = _Run(run["t1"], run["dt"], run.get("discard", 0.0), run.get("save_every", run["dt"]), measured)
-    regions = ("region",) if "network" in content else ()
-    dims = {measure: ("time",) * (measure == "series") + regions for measure in measured}
-    return Configured(fn, members, jax.random.key(run.get("seed", 0)), dims, run.get("store"))
+        key = jax.random.key(run.get("seed", 0))
+        shapes = eqx.filter_eval_shape(fn, members[0], key)  # what a run refuses is told here, with its line
+    dims = {measure: ("time", "region")[measure != "series" :][: shapes[measure].ndim] for measure in measured}
+    return Configured(fn, members, key, dims, run.get("store"))
 
 
 class _Run(eqx.Module):
@@ -155,15 +157,20 @@ class _File:
         """What is refused inside is told with the line."""
         try:
             yield
-        except (ValueError, TypeError, OSError, KeyError) as error:
+        except (ValueError, TypeError, OSError, KeyError, OverflowError) as error:
             raise ValueError(f"{self.name}, line {self.line(section, key)}: {error}") from error
 
 
 def _model(given: dict[str, Any]) -> Any:
-    known = [name for name in vars(models) if name[0].isupper()]
+    known = [name for name, made in vars(models).items() if name[0].isupper() and _makes_model(made)]
     if given["name"] not in known:
         raise ValueError(f"there is no model {given['name']!r}; known are {', '.join(known)}.")
     return getattr(models, given["name"])(**given.get("parameters", {}))
+
+
+def _makes_model(made: Any) -> bool:
+    """Whether it is a class of models or a preset, and no state or transfer function."""
+    return issubclass(made, AbstractModel) if isinstance(made, type) else callable(made)
 
 
 def _network(node: Any, given: dict[str, Any]) -> Network:
@@ -213,7 +220,13 @@ def _values(given: Any) -> Any:
     scale = given.get("scale", "linear")
     if scale not in ("linear", "log"):
         raise ValueError(f"scale = {scale!r}; known are 'linear' and 'log'.")
-    return (np.linspace if scale == "linear" else np.geomspace)(given["from"], given["to"], given["number"])
+    ends, number = (given["from"], given["to"]), given["number"]
+    real = all(isinstance(end, _NUMBER) and not isinstance(end, bool) for end in ends)
+    if not real or (scale == "log" and min(ends) <= 0) or not isinstance(number, int) or number < 1:
+        raise ValueError(
+            f"{given}: wanted numbers from and to (above zero where scale = 'log'), and how many values, one or more."
+        )
+    return (np.linspace if scale == "linear" else np.geomspace)(*ends, number)
 
 
 def _measures(given: list[Any]) -> tuple[str, ...]:

@@ -70,7 +70,8 @@ def sweep(
     task = Task.of(fn, grid, key)
     layout = task.layout(dims)
     devices = jax.local_devices() if devices is None else list(devices)
-    width = microbatch or (store and stored_microbatch(store)) or lanes(len(grid), devices)
+    stored = stored_microbatch(store) if store and microbatch is None else microbatch
+    width = lanes(len(grid), devices) if stored is None else stored
     if store is None:
         memory.check_result(len(grid), layout.nbytes)
     engine = Engine(task, layout, devices, chunk, width)

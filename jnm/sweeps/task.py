@@ -18,6 +18,7 @@ from jaxtyping import Array, Int, PRNGKeyArray
 
 from jnm.sweeps import output
 from jnm.sweeps.grid import Grid
+from jnm.sweeps.selected import SEED
 
 MEMBERS = "members"  # the axis of the mesh
 
@@ -31,17 +32,25 @@ class Task(eqx.Module):
 
     @classmethod
     def of(cls, fn: Callable[..., Any], grid: Grid, key: PRNGKeyArray | None) -> "Task":
-        """Raises `ValueError` for what is no function, no grid or no key, and for a function that needs a key."""
+        """Raises `ValueError` for what is no function, no grid or no key, for a function that needs a key, and for seeds
+        that none hears of.
+        """
         if not isinstance(grid, Grid):
             raise ValueError(f"sweep: the grid is a {type(grid).__name__}; make one by jnm.grid(model, where, values).")
         if not callable(fn):
             raise ValueError(f"sweep: fn = {fn!r}; wanted a function of a model, fn(model) or fn(model, key).")
-        wants = _wants_key(fn)
-        if wants and key is None:
+        needs, takes = _use_of_key(fn)
+        if needs and key is None:
             raise ValueError("sweep: fn takes a key as well as a model; give key=jax.random.key(seed).")
         if key is not None and not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
             raise ValueError(f"sweep: key = {key!r}; wanted jax.random.key(seed).")
-        return cls(fn, grid, key if wants else None)
+        task = cls(fn, grid, key if takes else None)
+        if task.key is None and any(axis.path == SEED for axis in grid.axes):
+            raise ValueError(
+                "sweep: the grid has an axis of seeds, and fn gets no key, so that members of all seeds would be the same. "
+                "Write fn(model, key) and give key=jax.random.key(seed)."
+            )
+        return task
 
     @property
     def name(self) -> str:
@@ -114,14 +123,16 @@ def mesh_of(devices: Sequence[Any]) -> Mesh:
     return Mesh(np.array(devices), (MEMBERS,))
 
 
-def _wants_key(fn: Callable[..., Any]) -> bool:
+def _use_of_key(fn: Callable[..., Any]) -> tuple[bool, bool]:
+    """Whether a function needs a key after its model, and whether it takes one: also as `key` with a default."""
     try:
         given = inspect.signature(fn).parameters.values()
     except (TypeError, ValueError):
-        return False  # a compiled or built-in function: taken for one of the model alone
+        return False, False  # a compiled or built-in function: taken for one of the model alone
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    needed = [p for p in given if p.kind in positional and p.default is inspect.Parameter.empty]
-    return len(needed) > 1
+    taken = [p for p in given if p.kind in positional]
+    needs = sum(p.default is inspect.Parameter.empty for p in taken) > 1
+    return needs, needs or (len(taken) > 1 and taken[1].name == "key")
 
 
 def _labels(model: Any) -> tuple[str, ...]:

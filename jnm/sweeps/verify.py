@@ -51,8 +51,10 @@ def verify(
 
     `fn`, `grid`, `key` and `dims` are those of the sweep; what differs from the record is told, not refused. Members
     that are not computed yet, or failed, are left out. Raises `ValueError` if there is no store, none of its members is
-    computed, or its axes or variables are others.
+    computed, or its axes or variables are others, or a block is damaged, and for members < 1.
     """
+    if members < 1:
+        raise ValueError(f"verify: members = {members}; wanted one or more.")
     record, data, task = read_record(store), open_store(store), Task.of(fn, grid, key)
     layout = task.layout(dims)
     if record["axes"] != json.loads(json.dumps(identity.axes(task))):
@@ -70,7 +72,12 @@ def verify(
     stored = data.isel(
         {dim: require("xarray", extra="io").DataArray(index, dims="member") for dim, index in at.items()}
     )
-    different = {name: _largest(new, stored[name].values) for name, new in arrays.items()}
+    try:
+        different = {name: _largest(new, stored[name].values) for name, new in arrays.items()}
+    except (RuntimeError, OSError) as error:  # of what decodes a chunk
+        raise ValueError(
+            f"verify: {store} is damaged ({error}). Run the same sweep again: it names the block, and how to mend it."
+        ) from error
     return Verification(len(chosen), different, identity.differences(record["identity"], here))
 
 

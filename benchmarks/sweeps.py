@@ -116,7 +116,7 @@ def of_members(size: Size, noisy: bool) -> list[dict[str, Any]]:
 
 def longer(size: Size) -> Size:
     """For the store, which costs once what hashing the program does, whatever the sweep's length: a few seconds' sweep."""
-    return size._replace(members=2 * size.members, steps=2 * size.steps)
+    return size._replace(members=2 * size.members, steps=4 * size.steps)
 
 
 def of_the_store(size: Size) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 class NoBar:
     """Stands in for a bar where none is shown."""
 
-    def update(self, n: float = 1) -> None:
+    def update(self, n: int = 1) -> None:
         """Nothing moves."""
 
     def set_postfix_str(self, s: str, refresh: bool = True) -> None:

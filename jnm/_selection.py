@@ -100,7 +100,8 @@ def select(model: eqx.Module, where: Where) -> PyTree:
         if isinstance(part, Spot):
             return _checked(part, model)
         if isinstance(part, tuple | list) and part:
-            return type(part)(map(resolve, part))
+            resolved = map(resolve, part)
+            return type(part)(*resolved) if hasattr(part, "_fields") else type(part)(resolved)
         if isinstance(part, dict) and part:
             return {name: resolve(item) for name, item in part.items()}
         if isinstance(part, eqx.Module) or not callable(part):

@@ -62,6 +62,12 @@ def test_a_sweep_from_a_file_goes_on_and_is_verified(tmp_path, capsys):
     zarr.open_group(store, mode="r+")["mean"][1, 0] = 1.0
     assert cli.main(["verify", str(store)]) == 1
     assert "The numbers are not the same" in capsys.readouterr().out
+    assert cli.main(["verify", str(store), "--members", "0"]) == 2
+    assert "members = 0" in capsys.readouterr().err
+    chunk = next(path for path in (store / "mean" / "c").rglob("*") if path.is_file())
+    chunk.write_bytes(b"no chunk")
+    assert cli.main(["verify", str(store)]) == 2
+    assert "is damaged" in capsys.readouterr().err
     assert cli.main(["verify", str(tmp_path)]) == 2
     assert "no store" in capsys.readouterr().err
 
@@ -81,12 +87,19 @@ def test_a_sweep_from_a_file_goes_on_and_is_verified(tmp_path, capsys):
         ("seed = [0, 1]", "seed = [0.5]", 7, "whole numbers"),
         ("from = 5.0", "from = ", 6, "line 6"),
         ("eta =", "tau_m =", 6, "outside its domain"),
+        ('"ING"', '"NMM2State"', 1, "no model 'NMM2State'"),
+        ("t1 = 50.0", "t1 = 50.03", 9, "no whole number of steps"),
+        ("t1 = 50.0", "t1 = 5.0", 9, "in a record of 5 samples"),
+        ("number = 3", "number = -3", 6, "one or more"),
+        ("number = 3", "number = 3, scale = 'log'", 6, "above zero"),
     ],
 )
 def test_a_wrong_file_is_told_with_the_line(tmp_path, capsys, old, new, line, told):
     config = tmp_path / "wrong.toml"
     config.write_text(
-        SWEEP.replace(old, new).replace("from = 5.0", "from = -5.0" if new == "tau_m =" else "from = 5.0")
+        SWEEP.replace(old, new).replace(
+            "from = 5.0", "from = -5.0" if told.startswith(("outs", "above")) else "from = 5.0"
+        )
     )
     assert cli.main(["sweep", str(config)]) == 2
     error = capsys.readouterr().err

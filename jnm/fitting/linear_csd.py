@@ -25,6 +25,7 @@ from jnm._model import AbstractModel, Drive, State
 from jnm._param import param
 from jnm.fitting.resting import Rest
 from jnm.meg.dipole import Dipole
+from jnm.network.heterogeneity import Heterogeneous
 from jnm.network.network import Network
 from jnm.stability.field import NO_TIME, flat, shaped
 
@@ -63,9 +64,17 @@ def parts(thing: Any) -> tuple[AbstractModel, Dipole | None, Array | float]:
 
 
 def linear(model: AbstractModel, rest: Rest, seen: Seen) -> Linear:
-    """The linear flow of a model at its rest."""
+    """The linear flow of a model at its rest. Raises `ValueError` for delays inside a model around a network."""
     y = shaped(model, rest.x)
-    return _network(model, y, seen) if isinstance(model, Network) else _alone(model, y, seen)
+    plain = model.expanded if isinstance(model, Heterogeneous) else model
+    if isinstance(plain, Network):
+        return _network(plain, y, seen)
+    if plain.delays(1.0) is not None:
+        raise ValueError(
+            f"The linear spectrum of a {type(plain).__name__} around a network with delays is not known, only that of the "
+            "network itself (or of a jnm.network.Heterogeneous one); leave speed out, or compare simulated spectra."
+        )
+    return _alone(plain, y, seen)
 
 
 def dynamics(flow: Linear) -> Float[Array, "n n"] | None:

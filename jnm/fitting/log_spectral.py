@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from jnm.fitting.loss import AbstractResidualLoss, Simulation, as_measurement, simulated
+from jnm.fitting.loss import AbstractResidualLoss, Simulation, as_measurement, check_band, simulated
 from jnm.fitting.uncertainty import separable
 from jnm.observe.spectrum import averages, bin_correlation, log_bias, log_variance, psd
 
@@ -62,6 +62,7 @@ class LogSpectralLoss(AbstractResidualLoss):
         f_hz, S, self.averages = _spectrum(observed, dt, segment)
         self.simulation, self.dt, self.scale_free = simulation, float(dt), scale_free
         self.segment = 1000.0 / float(f_hz[1] - f_hz[0])
+        check_band(band, dt, "LogSpectralLoss")
         inside = _in_band(f_hz, band, dt)
         self.bins = tuple(np.rint(f_hz[inside] * self.segment / 1000.0).astype(int).tolist())
         self.log_observed = jnp.asarray(_log(S[inside]) - log_bias(self.averages), float)

@@ -114,6 +114,15 @@ def simulated(simulation: Simulation, model: Any, key: PRNGKeyArray, shape: tupl
     return y
 
 
+def check_band(band: tuple[float, float] | None, dt: float | None, name: str) -> None:
+    """Raise `ValueError` for a band that ends above what samples `dt` ms apart can hold."""
+    if band is not None and dt is not None and np.isfinite(band[1]) and band[1] > 500.0 / dt * (1 + 1e-9):
+        raise ValueError(
+            f"{name}: the band ends at {band[1]:g} Hz, but samples {dt:g} ms apart hold nothing above {500 / dt:g} Hz. Take "
+            "a band inside, or a recording of a higher sampling rate."
+        )
+
+
 def as_measurement(observed: ArrayLike, name: str) -> Array:
     """A recording as [time, channel] in the default precision, refused if it is not finite."""
     values = np.asarray(observed, float)

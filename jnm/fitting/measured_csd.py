@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from jnm.fitting.loss import as_measurement
+from jnm.fitting.loss import as_measurement, check_band
 from jnm.meg.leadfield import LeadField
 from jnm.meg.whitening import whitener
 from jnm.observe.spectrum import averages, bin_correlation, csd
@@ -86,6 +86,7 @@ def measured(observed, dt, band, exclude, segment, window, overlap, *, who: str 
     length = 1000.0 / float(f_hz[1] - f_hz[0])
     if segment is not None and not np.isclose(segment, length, rtol=1e-3):
         raise ValueError(f"{who}: segment = {segment} ms, but f_hz is {1000 / length:g} Hz apart: {length:g} ms.")
+    check_band(band, dt, who)
     low, high = (0.0, np.inf) if band is None else band
     inside = (f_hz >= low) & (f_hz <= high) & (f_hz > 0)
     if dt is not None:

@@ -31,7 +31,7 @@ from jnm.integration import simulate
 class Windows(eqx.Module):
     """A model and the state in which each window of a measurement starts, so that a fit can free both.
 
-    >>> windows = Windows.of(model, states)
+    >>> windows = Windows.of(model, duration=2_000.0, window=100.0, dt=0.1)
     >>> theta, build = jnm.free(windows, lambda w: (w.model.a, w.starts))
     """
 
@@ -40,7 +40,8 @@ class Windows(eqx.Module):
 
     @classmethod
     def of(cls, model: AbstractModel, duration: float, window: float, dt: float, y0: State | None = None) -> "Windows":
-        """The windows of a simulation of the model itself, without noise."""
+        """The windows of a simulation of the model itself, without noise; `ValueError` for a network with delays."""
+        _check_no_past(model, dt)
         count = _count(duration, window)
         begin = model.init() if y0 is None else y0
         if count == 1:
@@ -63,7 +64,7 @@ class MultipleShootingLoss(AbstractLoss):
     - `save`: function (t, y) -> [channel], what is observed of a state.
     - `noise_sd`: of the measurement. `continuity`: weight of the second term; `scale`: of a state, [n] or a number.
 
-    Raises `ValueError` for windows that do not divide the measurement.
+    Raises `ValueError` for windows that do not divide the measurement and, when called, for a network with delays.
     """
 
     observed: Float[Array, "window time channel"]
@@ -99,6 +100,7 @@ class MultipleShootingLoss(AbstractLoss):
 
     def parts(self, model: Windows) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """The error of the time course and that of the joints."""
+        _check_no_past(model.model, self.dt)
         unravel = ravel_pytree(model.model.init())[1]
 
         def window(start):
@@ -127,19 +129,23 @@ def truncated(
 
         >>> simulation = lambda m, key: truncated(m, 8_000.0, 0.1, 1_000.0, save_every=2.0, save=source, key=key)
 
-    Values are those of one long run; derivatives are those of each window from a start held fixed. Times are in ms.
-    Raises `ValueError` for windows that do not divide the duration.
+    Values are those of one long run; derivatives are those of each window from a start held fixed (and a past, with
+    delays). Times are in ms. Raises `ValueError` for windows that do not divide the duration.
     """
     count = _count(duration, window)
     keys = None if key is None else jax.random.split(key, count)
+    begin = model.init() if y0 is None else y0
+    delays = model.delays(dt)
+    past = None if delays is None else delays.start(model.output(jnp.zeros(()), begin), None).T
 
-    def one(start, key):
-        run = simulate(model, window, dt, y0=jax.lax.stop_gradient(start), key=key, save_every=save_every, throw=False,
+    def one(carry, key):
+        start, past = jax.lax.stop_gradient(carry)
+        run = simulate(model, window, dt, y0=start, history=past, key=key, save_every=save_every, throw=False,
                        save=lambda t, y: (save(t, y), y))  # fmt: skip
         seen, states = run.ys
-        return jax.tree.map(lambda x: x[-1], states), seen
+        return (jax.tree.map(lambda x: x[-1], states), run.final.history), seen
 
-    _, seen = jax.lax.scan(one, model.init() if y0 is None else y0, keys, length=count)
+    _, seen = jax.lax.scan(one, (begin, past), keys, length=count)
     return seen.reshape(-1, *seen.shape[2:])
 
 
@@ -147,6 +153,14 @@ def gradient_norm(loss: LossFunction, theta: PyTree, build: Build, key: PRNGKeyA
     """The norm of a loss's gradient in theta: to be looked at before a fit, as a function of the length simulated."""
     gradient = eqx.filter_jit(eqx.filter_grad(lambda x: loss(build(x), key)))(jax.tree.map(jnp.asarray, theta))
     return float(np.linalg.norm(np.asarray(ravel_pytree(gradient)[0], float)))
+
+
+def _check_no_past(model: AbstractModel, dt: float) -> None:
+    if model.delays(dt) is not None:
+        raise ValueError(
+            "multiple shooting: a window starts from a state, and a network with delays needs its past too. Leave speed "
+            "out, or take jnm.fitting.truncated, which hands the past on."
+        )
 
 
 def _count(duration: float, window: float) -> int:

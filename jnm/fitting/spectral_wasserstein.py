@@ -75,7 +75,8 @@ class SpectralWassersteinLoss(AbstractLoss):
         if self.spectrum is not None:
             S = self.spectrum(model, jnp.asarray(self.f_hz)).astype(self.cumulated.dtype).reshape(shape)
         else:
-            assert self.simulation is not None and key is not None
+            if self.simulation is None or key is None:
+                raise ValueError("SpectralWassersteinLoss: a simulation wants a key for its noise, loss(model, key).")
             x = simulated(self.simulation, model, key, (None, shape[1]))
             S = psd(x, self.dt, self.segment)[1][np.array(self.bins)]
         return 1000.0 / self.segment * jnp.sum(jnp.abs(_cumulated(S) - self.cumulated)) / shape[1]

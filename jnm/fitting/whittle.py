@@ -111,7 +111,7 @@ class SpectrumLoss(AbstractResidualLoss):
     """The Whittle likelihood of measured spectra under spectra that a model has in closed form; no simulation, no key.
 
         >>> loss = SpectrumLoss(lambda m, f: jnm.stability.closed_loop_psd(m, f, 1000).value, f_hz, S, averages=20.0)
-        >>> fit = jnm.fit(loss, theta, build, optax.adam(1e-2), steps=300)
+        >>> fit = jnm.fit(loss, theta, build, optax.adam(1e-2), steps=300, key=jax.random.key(0))
 
     Its value is the mean squared deviance residual, 2 / K (log L at S = I - log L), near 1 where the model is right;
     channels count as independent ones. The intervals of a report are those of the likelihood: the noise of a spectrum

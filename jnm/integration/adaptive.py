@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jnm._model import AbstractModel, State, overrides
-from jnm.integration.loop import Schedule
+from jnm.integration.loop import Schedule, takes_drive
 from jnm.integration.noise import noisy_part
 from jnm.integration.reduction import Reduction
 from jnm.integration.scheme import make_terms, plain_moment
@@ -22,21 +22,24 @@ def adaptive_run(
     controller: diffrax.AbstractStepSizeController,
     y0: State,
     stimulus: Stimulus | None,
-    save: Callable[[Any, State], Any] | Reduction,
+    save: Callable[..., Any] | Reduction,
     begin: float,
     dt: float,
     schedule: Schedule,
 ) -> tuple[Any, jax.Array, dict[str, Any], State]:
     """Saved values, result, statistics and last state; raises `ValueError` for what adaptive steps cannot do."""
     _refuse(model, y0, dt, save)
-    interval = schedule.stride * dt
+    moment = plain_moment(stimulus)
+    keep: Any = (lambda t, y: save(t, y, moment(t)[1])) if takes_drive(save) else save  # pyright: ignore[reportCallIssue]
+    interval, end = schedule.stride * dt, begin + schedule.steps * dt
     times = begin + schedule.discard * dt + interval * jnp.arange(1, schedule.saved + 1)
+    times = jnp.minimum(times, jnp.asarray(end, times.dtype))  # the last one, rounded, may lie behind the end
     solution = diffrax.diffeqsolve(
-        make_terms(model, plain_moment(stimulus), None),
-        solver, begin, begin + schedule.steps * dt, dt, y0,
+        make_terms(model, moment, None),
+        solver, begin, end, dt, y0,
         saveat=diffrax.SaveAt(
             subs=[
-                diffrax.SubSaveAt(ts=times, fn=lambda t, y, args: save(t, y)),  # pyright: ignore[reportCallIssue]
+                diffrax.SubSaveAt(ts=times, fn=lambda t, y, args: keep(t, y)),
                 diffrax.SubSaveAt(t1=True),
             ]
         ),

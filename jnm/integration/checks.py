@@ -14,6 +14,7 @@ from jnm.integration.loop import Schedule
 from jnm.integration.noise import noisy_part
 from jnm.integration.record import is_traced
 from jnm.integration.reduction import Reduction
+from jnm.integration.stimulus import Sampled
 
 _BLOCK_BYTES = 8e6  # states of a block are kept until it ends; more than the cache of a core is slower
 _BLOCK_STEPS = 1000  # best for a single run of 90 regions (spec: 1000 for one run, about 100 for 64 members by vmap)
@@ -48,6 +49,17 @@ def check_solver(model: AbstractModel, solver: diffrax.AbstractSolver, adaptive:
             raise ValueError(f"simulate: {type(solver).__name__} {reason}.")
     if noisy and model.calculus is not None:
         _check_calculus(model.calculus, solver)
+
+
+def check_held(stimulus: Any, dt: float) -> None:
+    """Raise `ValueError` for held samples of another interval than a whole number of steps."""
+    if isinstance(stimulus, Sampled) and stimulus.hold:
+        steps = stimulus.dt / dt
+        if round(steps) < 1 or abs(steps - round(steps)) > 1e-6 * steps:
+            raise ValueError(
+                f"simulate: the stimulus holds each sample for {stimulus.dt:g} ms and dt = {dt:g} ms, so that steps would "
+                "miss samples or see two; wanted a whole number of steps to a sample. Take another dt, or bins of it."
+            )
 
 
 def _check_calculus(calculus: str, solver: diffrax.AbstractSolver) -> None:

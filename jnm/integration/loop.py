@@ -4,6 +4,7 @@ Noise is drawn once a block, and whatever is saved is taken from the states of a
 sensors is one matrix product a block and reductions never see a trajectory.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from jnm._model import State
-from jnm.integration.noise import White, noisy_part
+from jnm.integration.noise import White, paths
 from jnm.integration.reduction import Reduction
 from jnm.integration.scheme import needs_levy_area
 from jnm.integration.stepper import Stepper
@@ -48,7 +49,7 @@ class Loop(eqx.Module):
 
     stepper: Stepper
     schedule: Schedule = eqx.field(static=True)
-    save: Callable[[Any, State], Any] | Reduction
+    save: Callable[..., Any] | Reduction
     first: Any  # integer
     key: PRNGKeyArray | None
     noise: White
@@ -75,24 +76,34 @@ class Loop(eqx.Module):
         return min(self.schedule.stride, self.schedule.block)
 
     def _block(self, carry: Carry, start: Array, length: int) -> tuple[Carry, Any]:
-        y, past, memory, states = self.stepper.block(
+        y, past, memory, (states, heard) = self.stepper.block(
             carry.y, carry.memory, carry.past, start, length, self._drawn(start, length)
         )
         failed = _first_failure(carry.failed, start, states)
         numbers = start + self._every * (1 + jnp.arange(length // self._every, dtype=jnp.int32))
         times = self.stepper.float_time(numbers)
-        taken = jax.tree.map(lambda x: x[self._every - 1 :: self._every], states)
+        taken, heard = jax.tree.map(lambda x: x[self._every - 1 :: self._every], (states, heard))
         if self.report is not None:
             jax.debug.callback(self.report, length)
         if not isinstance(self.save, Reduction):
-            return Carry(y, past, memory, None, failed), jax.vmap(self.save)(times, taken)
+            return Carry(y, past, memory, None, failed), self._saved(numbers, times, taken, heard)
         done = numbers - self.first
         wanted = (done > self.schedule.discard) & (done % self.schedule.stride == 0)
         return Carry(y, past, memory, _fold(self.save, carry.folded, times, taken, wanted), failed), None
 
+    def _saved(self, numbers: Array, times: Array, states: State, heard: Array | None) -> Any:
+        """What `save` makes of the states, with the drive where it asks for it."""
+        if not takes_drive(self.save):
+            return jax.vmap(self.save)(times, states)  # pyright: ignore[reportArgumentType]
+
+        def one(number, t, y, heard):
+            return self.save(t, y, self.stepper.drive(number, heard))  # pyright: ignore[reportCallIssue]
+
+        return jax.vmap(one)(numbers, times, states, heard)
+
     def _drawn(self, start: Array, length: int) -> Any:
         """The noise of a block; for a model that has no diffusion but a step of its own, a key for each step."""
-        key, like = self.key, noisy_part(self.stepper.model)
+        key, like = self.key, paths(self.stepper.model)
         if key is None:
             return None
         if like is None:
@@ -107,6 +118,16 @@ class Loop(eqx.Module):
         thin = self.schedule.stride // self._every
         skipped = self.schedule.discard // self.schedule.stride
         return jax.tree.map(lambda x: x[thin - 1 :: thin][skipped:], saved)
+
+
+def takes_drive(save: Any) -> bool:
+    """Whether a function to save by asks for the drive too: save(t, y, drive)."""
+    try:
+        known = inspect.signature(save).parameters.values()
+    except (TypeError, ValueError):  # what is written in C may not tell
+        return False
+    plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in plain and p.default is p.empty for p in known) == 3
 
 
 def _fold(reduction: Reduction, folded: Any, times: Array, states: State, wanted: Array) -> Any:

@@ -68,6 +68,7 @@ class White(eqx.Module):
     def draw(self, key: PRNGKeyArray, step: Array, count: int, dt: float, like: State, levy: bool) -> Any:
         """Wiener increments [count, size] of `count` steps from number `step`, for a diffusion shaped like `like`.
 
+        In `like` every noisy field is [path, region], with one region for a model that has none (see `paths`).
         With `levy` a `diffrax.SpaceTimeLevyArea` of them and their space-time Levy areas, sd sqrt(dt / 12).
         """
         wiener = math.sqrt(dt) * self._stream(key, _WIENER, step, count, like)
@@ -111,7 +112,7 @@ class StepNoise(diffrax.AbstractBrownianPath):
 
     def evaluate(self, t0, t1=None, left=True, use_levy=False):
         step = jnp.round((t0 - self.origin) / self.dt).astype(jnp.int32)
-        drawn = self.noise.draw(self.key, step, 1, self.dt, noisy_part(self.model), use_levy)
+        drawn = self.noise.draw(self.key, step, 1, self.dt, paths(self.model), use_levy)
         return jax.tree.map(lambda x: x[0], drawn)
 
 
@@ -143,6 +144,20 @@ class NoiseTerm(diffrax.AbstractTerm):
 def noisy_part(model: AbstractModel) -> State | None:
     """Shapes and dtypes of a model's diffusion; None for a deterministic model."""
     return jax.eval_shape(lambda: model.diffusion(jnp.zeros(()), model.init()))
+
+
+def paths(model: AbstractModel) -> State | None:
+    """The diffusion as noise is drawn for it: every noisy field [path, region]; one region where a field has none.
+
+    Populations of a single node are no regions, and fields with and without populations share alike.
+    """
+    regions = jax.eval_shape(lambda: model.output(jnp.zeros(()), model.init())).shape[-1:]
+
+    def laid_out(leaf: Any) -> jax.ShapeDtypeStruct:
+        n = regions[0] if regions and leaf.shape[-1:] == regions else 1
+        return jax.ShapeDtypeStruct((leaf.size // n, n), leaf.dtype)
+
+    return jax.tree.map(laid_out, noisy_part(model))
 
 
 def _is_none(x: Any) -> bool:

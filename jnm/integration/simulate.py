@@ -12,7 +12,7 @@ from jaxtyping import Array, PRNGKeyArray
 from jnm._model import AbstractModel, State
 from jnm.integration import checks
 from jnm.integration.adaptive import adaptive_run
-from jnm.integration.loop import Loop
+from jnm.integration.loop import Loop, takes_drive
 from jnm.integration.noise import White, noisy_part
 from jnm.integration.progress import moved_bar
 from jnm.integration.record import make_record
@@ -50,7 +50,7 @@ def simulate(
     solver: diffrax.AbstractSolver | None = None,
     save_every: float | None = None,
     discard: float = 0.0,
-    save: Callable[[Array, State], Any] | Reduction | None = None,
+    save: Callable[..., Any] | Reduction | None = None,
     stimulus: Stimulus | None = None,
     noise: White | None = None,
     history: Array | None = None,
@@ -70,7 +70,9 @@ def simulate(
     is integrated adaptively, `dt` being the first step.
 
     **What is kept.** States every `save_every` ms (default every step) after `discard` ms, the start excluded;
-    `save(t, y)` keeps a function of them, a `jnm.Reduction` folds them without keeping any.
+    `save(t, y)` keeps a function of them, a `jnm.Reduction` folds them without keeping any. `save(t, y, drive)` also
+    sees what reaches the model at that moment, stimulus and all that arrives through delays: the source of a network
+    with delays is `save=lambda t, y, drive: net.source(t, y, drive)`; with `jnm.Drive()` it would hear the present.
 
     **Going on.** `final=solution.final` continues a run (same `t0`, `dt` and key) as if it had never stopped. `history`
     [time, region] gives the outputs before `t0` of a network with delays, one a step of dt, oldest first, the last one
@@ -96,8 +98,9 @@ def simulate(
     past = history if final is None else final.history
     save = _keep_state if save is None else save
     if controller is None:
+        checks.check_held(stimulus, dt)
         jumps = model.constrain(y0) is not y0 or stimulus is not None  # a stimulus may have edges
-        stepper = Stepper(model, solver, stimulus, None, t0, dt, jumps)
+        stepper = Stepper(model, solver, stimulus, None, t0, dt, jumps, listens=takes_drive(save))
         with moved_bar(schedule.steps, progress) as report:
             loop = Loop(stepper, schedule, save, np.int32(first), key, White() if noise is None else noise, report)
             ys, result, failed, state, past = _run(loop, y0, past)

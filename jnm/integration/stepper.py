@@ -23,8 +23,8 @@ from jnm.network.delay import Delays
 Arrival = Callable[[Any], Any]
 """From a fraction of the step to what arrives then through the delays."""
 
-Block = tuple[State, Array | None, Any, State]
-"""The last state, the past at the end, the solver's memory, and all states, time first."""
+Block = tuple[State, Array | None, Any, tuple[State, Array | None]]
+"""The last state, the past at the end, the solver's memory; all states, time first, and what arrives with each."""
 
 
 def _nothing(theta: Any) -> None:
@@ -41,6 +41,7 @@ class Stepper(eqx.Module):
     t0: float = eqx.field(static=True)
     dt: float = eqx.field(static=True)
     jumps: bool = eqx.field(static=True)  # whether state or drive may change between steps: solvers forget their slope
+    listens: bool = eqx.field(default=False, static=True)  # whether what arrives through delays is given beside states
 
     def float_time(self, step: Array) -> Array:
         """Model time in the default float: for outputs and for models that look at the clock."""
@@ -66,7 +67,12 @@ class Stepper(eqx.Module):
 
         steps = start + jnp.arange(length, dtype=jnp.int32)
         (y, memory), states = jax.lax.scan(one, (y, memory), (steps, drawn))
-        return y, None, memory, states
+        return y, None, memory, (states, None)
+
+    def drive(self, step: Array, heard: Array | None) -> Drive:
+        """What reaches the model at the end of step number `step - 1`: the stimulus, and what was `heard` from afar."""
+        drive = Drive() if self.stimulus is None else drive_at(self.stimulus, self._time(step, 0.0))
+        return drive if heard is None else drive._replace(arrive=lambda own: heard)
 
     def _delayed(
         self, delays: Delays, y: State, memory: Any, past: Array, start: Array, length: int, drawn: Any
@@ -101,8 +107,8 @@ class Stepper(eqx.Module):
 
     def _stretch(
         self, delays: Delays, y: State, memory: Any, buffer: Array, column: Array, start: Array, drawn: Any, length: int
-    ) -> tuple[tuple[State, Any], State, Array]:
-        """Steps from the moment in `column` of the buffer on; all states and all that was sent, time first."""
+    ) -> tuple[tuple[State, Any], tuple[State, Array | None], Array]:
+        """Steps from the moment in `column` of the buffer on; all states and what arrives with them, all that was sent."""
         known = delays.read(buffer, column, length)
         recent = jax.lax.dynamic_slice_in_dim(buffer, column - delays.window + 1, delays.window, axis=1).T
         recent = jnp.concatenate([recent, jnp.zeros((length, recent.shape[1]), recent.dtype)])
@@ -112,13 +118,18 @@ class Stepper(eqx.Module):
             k, noise = x
             row = delays.window - 1 + k
             pair = jax.lax.dynamic_slice_in_dim(known, k, 2)
-            y, memory = self._step(start + k, y, memory, noise, lambda theta: delays.arrival(pair, recent, row, theta))
+
+            def arrive(theta):
+                return delays.arrival(pair, recent, row, theta)
+
+            y, memory = self._step(start + k, y, memory, noise, arrive)
             sent = self.model.output(self.float_time(start + k + 1), y)
-            return (y, memory, recent.at[row + 1].set(sent)), (y, sent)
+            heard = arrive(1.0)(sent) if self.listens else None
+            return (y, memory, recent.at[row + 1].set(sent)), (y, heard, sent)
 
         steps = (jnp.arange(length, dtype=jnp.int32), drawn)
-        (y, memory, _), (states, sent) = jax.lax.scan(one, (y, memory, recent), steps)
-        return (y, memory), states, sent
+        (y, memory, _), (states, heard, sent) = jax.lax.scan(one, (y, memory, recent), steps)
+        return (y, memory), (states, heard), sent
 
     def _moment(self, step: Array, arrive: Arrival) -> Moment:
         """From the solver's time, which starts at zero each step, to the model's time and drive."""

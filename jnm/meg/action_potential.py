@@ -88,7 +88,7 @@ class Contribution(NamedTuple):
     """Of convergence, polarity and synchrony."""
 
     def plot(self) -> object:
-        """The figure of `jnm.plot.dipole`."""
+        """The bands over frequency, and what each range alone does to them; returns the Figure."""
         from jnm.plot.dipole import figure
 
         return figure(self)

@@ -19,7 +19,7 @@ electroencephalography signals. J Physiol 575:925-936.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -32,6 +32,9 @@ from jnm.meg.cable import AXIAL_OHM_M, DIAMETER_UM, bridge
 
 CELLS, ALIGNMENT, LEVER_MM = 5e4, 0.5, 0.3
 """Chosen, inside the range of the literature: cells of a region, the effective share of them, their lever arm."""
+
+STRONG_PA_M = 0.2
+"""Of a pyramidal cell in strong activity (literature: Murakami & Okada 2006)."""
 
 NA_M_PER_FA_M = 1e-6
 
@@ -60,7 +63,7 @@ class Dipole(eqx.Module):
     kinds: tuple[str, ...] = eqx.field(default=(), static=True, converter=tuple)
     """Names of the kinds of synapse, for sources that keep them apart."""
     unit: str = eqx.field(default="", static=True)
-    """Of the source: "mV", "pA" or "I"."""
+    """Of the source: "mV", "pA", "nA", "I" (of QIF models) or "1" (of no unit)."""
     provenance: str = eqx.field(default="", static=True)
     """What was assumed, in a sentence."""
 
@@ -95,17 +98,20 @@ class Dipole(eqx.Module):
         | NMM2, ShotNoise, QIFNetwork, NMM1 with the QIF transfer | tau_m J s, units of I | `Dipole.qif`, its tau_m |
         | NMM1 with a sigmoid, JansenRit | potential, mV | `Dipole.psp` |
         | FreemanCFM, FreemanMFM, FreemanLoop, LIFNetwork | current into a cell, pA | `Dipole.current` |
+        | WongWang, WongWangEI | current into a cell, nA | `Dipole.current(unit="nA")` |
+        | WilsonCowan, StuartLandau, Kuramoto, Epileptor | a signal without unit | `Dipole.unitless` |
 
         Networks and coloured noise have the scale of the model within. A model of your own says `source_unit = "mV"`,
-        `"pA"` or `"I"` (of QIF models) as a class variable. Raises `ValueError` for a model that says nothing.
+        `"pA"`, `"nA"`, `"I"` (of QIF models) or `"1"` as a class variable. Raises `ValueError` for a model that says
+        nothing.
 
             dipole = jnm.meg.Dipole.of(jnm.JansenRit())       # 0.118 nA m per mV
         """
         from jnm.meg.defaults import unit_of_source
 
         node, unit, tau_m = unit_of_source(model)
-        made = {"mV": cls.psp, "pA": cls.current, "I": cls.qif}[unit]
-        own = {} if tau_m is None else {"tau_m": tau_m}
+        made = {"mV": cls.psp, "pA": cls.current, "nA": cls.current, "I": cls.qif, "1": cls.unitless}[unit]
+        own = {"unit": unit} if unit == "nA" else {} if tau_m is None else {"tau_m": tau_m}
         dipole = made(log_scale=log_scale, **{**own, **constants})
         return cls(dipole.nA_m_per_unit, dipole.log_scale, (), unit, f"{node}: {dipole.provenance}")
 
@@ -167,14 +173,37 @@ class Dipole(eqx.Module):
         cells: float = CELLS,
         alignment: float = ALIGNMENT,
         lever_mm: float = LEVER_MM,
+        unit: Literal["pA", "nA"] = "pA",
         log_scale: Any = 0.0,
     ) -> "Dipole":
-        """For sources that are the mean synaptic current into a cell in pA: 0.0075 nA m per pA by default.
+        """For sources that are the mean synaptic current into a cell: 0.0075 nA m per pA by default.
 
-        For Freeman masses and LIF networks, all of whose synapses are then given one lever arm. Arguments as in `qif`.
+        For Freeman masses, LIF networks and Wong-Wang (in nA), all of whose synapses are then given one lever arm.
+        `unit` is that of the source, the other arguments are as in `qif`.
         """
-        scale = cell_count(cells, alignment) * lever_mm * NA_M_PER_FA_M  # pA mm = fA m
-        return cls(as_parameter(scale), log_scale, (), "pA", f"one lever arm for all synapses; {_CHOSEN}")
+        scale = cell_count(cells, alignment) * lever_mm * NA_M_PER_FA_M * {"pA": 1.0, "nA": 1e3}[unit]  # pA mm = fA m
+        return cls(as_parameter(scale), log_scale, (), unit, f"one lever arm for all synapses; {_CHOSEN}")
+
+    @classmethod
+    def unitless(
+        cls,
+        *,
+        cells: float = CELLS,
+        alignment: float = 1.0,
+        moment_pA_m: float = STRONG_PA_M,
+        log_scale: Any = 0.0,
+    ) -> "Dipole":
+        """For sources without a unit (normal forms, phases, shares of active cells): 10 nA m per unit by default.
+
+        One unit is taken for strong activity, 0.2 pA m a cell; that is a choice of scale and nothing more.
+
+        **Arguments**
+
+        - `cells`: pyramidal cells of the region; `alignment`: the effective share of them, 0 to 1.
+        - `moment_pA_m`: of one cell for one unit of the source.
+        """
+        scale = cell_count(cells, alignment) * moment_pA_m * 1e-3
+        return cls(as_parameter(scale), log_scale, (), "1", f"one unit is taken for strong activity; {_CHOSEN}")
 
     @classmethod
     def conductance(

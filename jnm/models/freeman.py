@@ -110,6 +110,11 @@ class AbstractFreeman(AbstractModel):
 
     def drift(self, t: Array, y: FreemanState, drive: Drive) -> FreemanState:
         u, (phi_E, phi_I, phi_X) = self.potential(y), _by_kind(drive.synaptic, y.V.ndim)
+        if jnp.ndim(drive.current) > y.V.ndim:
+            raise ValueError(
+                f"Freeman mass: a current of shape {list(jnp.shape(drive.current))} pA; wanted {list(y.V.shape)}. Spikes by "
+                "kind are synaptic input: into='synaptic'."
+            )
         return FreemanState(
             (self.rest - y.V - (y.W_E + y.W_I + y.W_X - drive.current) / self.g_L) / self.tau_m,
             (self.q_E * (u - self.E_E) * phi_E - y.W_E) / self.tau_E,
@@ -156,13 +161,14 @@ class FreemanMFM(AbstractFreeman):
 
         `phi` is [time, 3], in 1/ms, for one node. Above one the step is unstable while such an input lasts. With equal
         time constants tau_s that is 1 + sum_s q_s Phi_s / g_L > (tau_m + tau_s) / dt. Below one V may still grow, for a
-        while, under inputs that pulse.
+        while, under inputs that pulse. Raises `ValueError` for inputs of another shape, or not finite, and dt <= 0.
         """
         inputs = np.asarray(phi, float)
-        if inputs.ndim != 2 or inputs.shape[1] != 3 or self.tau_m.ndim:
+        shaped = inputs.ndim == 2 and inputs.shape[1] == 3 and len(inputs) and np.all(np.isfinite(inputs))
+        if not shaped or region_shape(self) or not dt > 0:
             raise ValueError(
-                f"FreemanMFM.euler_radius: phi has shape {list(inputs.shape)}; wanted [time, 3], (Phi_E, Phi_I, Phi_X), "
-                "and a mass of one node."
+                f"FreemanMFM.euler_radius: phi has shape {list(inputs.shape)}, dt = {dt} ms; wanted finite [time, 3], "
+                "(Phi_E, Phi_I, Phi_X), a positive dt, and a mass of one node."
             )
         q, tau = (np.array([float(getattr(self, f"{name}_{kind}")) for kind in "EIX"]) for name in ("q", "tau"))
         # With one time constant the weakest or the strongest input decides; else a fast synapse may outdo a stronger one.

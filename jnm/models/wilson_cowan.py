@@ -5,7 +5,7 @@ r"""Wilson-Cowan: the shares of excitatory and of inhibitory cells that fire.
     S(u) = 1 / (1 + exp(-slope (u - threshold))) - 1 / (1 + exp(slope threshold)),      k = S(infinity)
 
 Wilson & Cowan, Biophys. J. 12:1 (1972). Their c1, c2, c3, c4 are c_EE, c_EI, c_IE, c_II; the values are those of their
-limit cycle, and P is the knob: by `jnm.stability` the lower state of rest ends at 1.087, and the oscillation at 1.877.
+limit cycle, and P is the knob: by `jnm.stability` the lower state of rest ends at 1.087, and the oscillation at 1.879.
 """
 
 from typing import ClassVar, NamedTuple

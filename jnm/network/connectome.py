@@ -93,9 +93,9 @@ class Connectome(eqx.Module):
         """Read a file or folder of any usual format: .dat (edge list), .npz, .npy, .csv, .tsv, .txt, MATLAB's .mat, The
         Virtual Brain's .zip or folder, BIDS `*_relmat.dense.tsv`; `jnm.network.formats` says what each holds.
 
-        **Arguments:** `lengths` is a second file, of tract lengths in mm, for formats that hold one matrix; `frame`
-        names the coordinates of centres where the file does not ("unknown" if neither does); `source` and `citation`
-        replace the file's own.
+        **Arguments:** `lengths` is a second file, of tract lengths in mm, for formats that hold one matrix; where both
+        name their regions they are matched by name. `frame` names the coordinates of centres where the file does not
+        ("unknown" if neither does); `source` and `citation` replace the file's own.
 
         Raises `FileNotFoundError`, and `ValueError` naming the file and the line for anything that cannot be read.
         """
@@ -103,7 +103,7 @@ class Connectome(eqx.Module):
         if "weights" not in parts:
             raise ValueError(f"{path} holds tract lengths alone; read the weights, and give this file as lengths=.")
         if lengths is not None:
-            parts["lengths"] = formats.lengths(lengths)
+            parts["lengths"] = formats.lengths(lengths, parts.get("labels"))
         placed = "centres" in parts or "orientations" in parts
         parts["frame"] = frame or parts.get("frame", "unknown" if placed else "head")
         parts["source"] = source or parts.get("source", "")

@@ -72,6 +72,21 @@ class Heterogeneous(AbstractModel):
         return self.network.expanded if isinstance(self.network, Heterogeneous) else self.network
 
     @property
+    def node(self) -> AbstractModel:
+        """The network's, with the values of all regions."""
+        return self.expanded.node
+
+    @property
+    def coupling(self):
+        """The network's."""
+        return self.network.coupling
+
+    @property
+    def speed(self):
+        """The network's."""
+        return self.network.speed
+
+    @property
     def connectome(self):
         """The network's."""
         return self.network.connectome

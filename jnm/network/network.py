@@ -24,7 +24,8 @@ class Network(AbstractModel):
     connectome; it is one number, or one for each connection (`jnm.network.drawn_speeds`), and delays that are known
     themselves come by `connectome.with_delays`. `speed_range` (default half to twice the speed) bounds what the speed
     may become later, by a fit or a sweep, because it sizes the history. Vector parameters of the node make the regions
-    differ. Outside of `simulate` a network with delays takes the present for the past, which is right at a fixed point.
+    differ. Outside of `simulate` a network with delays takes the present for the past, which is right at a fixed point;
+    so it does in its `save(t, y)`, but not in `save(t, y, drive)`.
     Only the populations in the node's `receive` hear other regions; a synaptic stimulus with a row for each population
     reaches all of them.
 
@@ -88,7 +89,7 @@ class Network(AbstractModel):
 
     @property
     def citation(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The node's and the connectome's."""
+        """The node's; `jnm.cite` names the connectome's too."""
         return self.node.citation
 
     @property

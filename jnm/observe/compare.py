@@ -23,7 +23,6 @@ from jaxtyping import Array, Float
 
 from jnm.observe.checks import as_samples, check_alike, check_varies
 
-
 _ROUNDING = 1e3  # in units of eps: the share of a record's power below which an overlap has none
 
 

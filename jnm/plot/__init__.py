@@ -16,6 +16,14 @@ from jnm.plot.sweep import sweep as sweep
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8A8A8A"
 
 
+def colours(count: int) -> list[Any]:
+    """So many different colours: jnm's own and black while they last, else along viridis."""
+    from matplotlib import colormaps
+
+    own = [BLUE, ORANGE, GREEN, RED, GREY, "black"]
+    return own[:count] if count <= len(own) else list(colormaps["viridis"](np.linspace(0.0, 0.9, count)))
+
+
 def axes(ax: Any = None, size: tuple[float, float] = (6.0, 3.5)) -> Any:
     """The given axes, or those of a new figure."""
     import matplotlib.pyplot as plt
@@ -45,7 +53,8 @@ def spectra(
 ):
     """Median and middle half over channels of one-sided densities, as amplitude densities in `unit`/sqrt(Hz)."""
     ax = axes(ax)
-    for (name, density), colour in zip(densities.items(), (GREY, ORANGE, BLUE, GREEN, RED), strict=False):
+    shades = (GREY, ORANGE, BLUE, GREEN, RED) if len(densities) <= 5 else colours(len(densities))
+    for (name, density), colour in zip(densities.items(), shades, strict=False):
         low, middle, high = np.sqrt(np.percentile(density, [25, 50, 75], axis=1))
         ax.fill_between(f_hz, low, high, color=colour, alpha=0.2, lw=0)
         ax.plot(f_hz, middle, color=colour, label=name)

@@ -52,9 +52,9 @@ def _lines(data: Any, ax: Any, label: str, log: bool) -> Any:
     from jnm import plot
 
     ax = plot.axes(ax)
-    colours = (plot.BLUE, plot.ORANGE, plot.GREEN, plot.RED, plot.GREY, "black")
+    count = data.shape[1] if data.ndim == 2 else 1
     x = _numbers(data, data.dims[0])
-    for i, colour in zip(range(data.shape[1] if data.ndim == 2 else 1), colours, strict=False):
+    for i, colour in enumerate(plot.colours(count)):
         y = data.values if data.ndim == 1 else data.values[:, i]
         ax.plot(x, y, color=colour, marker="o" if len(x) < 30 else None, ms=3.5, label=_value(data, -1, i))
     ax.set(xlabel=_axis(data, 0), ylabel=label, yscale="log" if log else "linear")

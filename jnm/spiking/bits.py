@@ -9,18 +9,19 @@ has no turn of it, and no volley is too large for it.
 """
 
 from collections.abc import Callable
+from functools import reduce
+from operator import add, or_
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, UInt8, UInt32
+from jaxtyping import Array, Bool, Float, Int, UInt, UInt8, UInt32
 
 Members = Callable[[Array, int], Int[Array, " count"]]
 """From the number of the first and a count to the indices of so many members of a list; -1 beyond its end."""
 
-_FEW, _MANY = 32, 128  # rows summed before their 8-bit counts are added up: on a core; on an accelerator, in one kernel
-_AT_ONCE = 4  # rows added in one turn of a core's loop
+_FEW, _MANY = 4, 128  # rows added in one turn of a loop, before 8-bit counts are full: on a core; on an accelerator
 
 
 def words_of(size: int, bits: int) -> int:
@@ -33,8 +34,8 @@ def pack(flags: Bool[Array, "... size"], dtype: type[np.unsignedinteger]) -> Arr
     bits = np.iinfo(dtype).bits
     words = words_of(flags.shape[-1], bits)
     padded = jnp.pad(flags, [(0, 0)] * (flags.ndim - 1) + [(0, bits * words - flags.shape[-1])])
-    planes = padded.reshape(*flags.shape[:-1], bits, words).astype(dtype)
-    return jnp.sum(planes << _places(dtype, planes.ndim), axis=-2, dtype=dtype)
+    planes = (padded[..., words * b : words * (b + 1)].astype(dtype) << dtype(b) for b in range(bits))
+    return reduce(or_, planes)
 
 
 def first_ones(number: Array, size: int) -> UInt32[Array, " word"]:
@@ -47,7 +48,15 @@ def first_ones(number: Array, size: int) -> UInt32[Array, " word"]:
 
 def count_ones(words: UInt32[Array, " word"]) -> Int[Array, ""]:
     """How many elements are set."""
-    return jnp.sum(jax.lax.population_count(words).astype(jnp.int32))
+    return total(jax.lax.population_count(words).astype(jnp.int32))
+
+
+def some(words: UInt32[Array, " word"]) -> Bool[Array, ""]:
+    """Whether an element is set; by halves, which a core does at once."""
+    while words.size > 32:
+        half = words_of(words.size, 2)
+        words = words[:half] | words[-half:]
+    return jnp.any(words != 0)
 
 
 def unpack(rows: Any, size: int) -> Any:
@@ -56,8 +65,29 @@ def unpack(rows: Any, size: int) -> Any:
     return planes.reshape(*rows.shape[:-1], -1)[..., :size].astype(bool)
 
 
-def members(words: UInt32[Array, " word"]) -> tuple[Int[Array, ""], Members]:
-    """How many bits are set, and the indices of the k-th of them on: by rank, without sorting or a list of all."""
+def in_turn(words: UInt32[Array, " word"]) -> tuple[Int[Array, ""], Members]:
+    """How many bits are set, and which, one after the other: a loop so small that XLA makes it one piece on a core."""
+    size = words.size
+
+    def turn(carry):
+        word, left, count, found = carry
+        done = left == 0
+        place = jax.lax.population_count((left & -left) - np.uint32(1)).astype(
+            jnp.int32
+        )  # of the lowest bit that is set
+        found = found.at[count].set(jnp.where(done, -1, place * size + word), mode="promise_in_bounds")
+        word = word + done
+        left = jnp.where(done, words[jnp.minimum(word, size - 1)], left & (left - np.uint32(1)))
+        return word, left, count + ~done, found
+
+    none = jnp.zeros((), jnp.int32)
+    begin = (none, words[0], none, jnp.full(_FEW * words_of(32 * size + 1, _FEW), -1, jnp.int32))
+    _, _, count, found = jax.lax.while_loop(lambda c: c[0] < size, turn, begin)
+    return count, listed(found)
+
+
+def by_rank(words: UInt32[Array, " word"]) -> tuple[Int[Array, ""], Members]:
+    """How many bits are set, and which: by rank, without sorting or a list of all, as an accelerator does best."""
     inside = jax.lax.population_count(words).astype(jnp.int32)
     until = jnp.cumsum(inside)
 
@@ -91,50 +121,68 @@ def listed(indices: Int[Array, " most"]) -> Members:
     return at
 
 
-def sum_rows(rows: UInt8[Array, "row word"], number: Int[Array, ""], at: Members, size: int) -> Int[Array, " size"]:
-    """How many of the `number` members of a list have each bit of their row set."""
-
-    def by(count, add):
-        def turn(carry):
-            first, total = carry
-            return first + count, total + add(rows, at(first, count), number - first).astype(jnp.int32)
-
-        none = jnp.zeros((8, rows.shape[1]), jnp.int32)
-        return lambda: jax.lax.while_loop(lambda c: c[0] < number, turn, (jnp.zeros((), jnp.int32), none))[1]
-
-    total = jax.lax.platform_dependent(cpu=by(_FEW, _add_in_turn), default=by(_MANY, _add_at_once))
-    return total.reshape(-1)[:size]
+def sum_rows(
+    rows: UInt8[Array, "row word"], number: Int[Array, ""], at: Members, size: int, most: int | None = None
+) -> UInt[Array, " size"]:
+    """How many of the `number` members of a list, of which there are at most `most`, have each bit of their row set."""
+    return jax.lax.platform_dependent(
+        cpu=lambda: _summed(rows, number, at, size, most, _FEW, _add_in_turn),
+        default=lambda: _summed(rows, number, at, size, most, _MANY, _add_at_once),
+    )
 
 
-def _add_in_turn(rows: Array, index: Int[Array, " few"], left: Int[Array, ""]) -> UInt8[Array, "bit word"]:
-    """A loop over the rows that are left, which stay in the cache of a core."""
+def sum_chosen(rows: UInt8[Array, "row word"], chosen: UInt32[Array, " group"], size: int) -> UInt[Array, " size"]:
+    """How many of the rows whose own bits are set in `chosen` have each bit set."""
+    return jax.lax.platform_dependent(
+        cpu=lambda: _summed(rows, *in_turn(chosen), size, len(rows), _FEW, _add_in_turn),
+        default=lambda: _summed(rows, *by_rank(chosen), size, len(rows), _MANY, _add_at_once),
+    )
+
+
+def _summed(
+    rows: Array, number: Array, at: Members, size: int, most: int | None, length: int, add_rows: Callable[..., Array]
+) -> Array:
+    """`length` rows a turn, in counters as narrow as they may be: the more of them a core adds at once."""
+    counter = np.uint32 if most is None else np.min_scalar_type(most)
 
     def turn(carry):
-        k, total = carry
-        for i in range(_AT_ONCE):
-            which = index[k + i]
-            row = jax.lax.dynamic_index_in_dim(rows, jnp.maximum(which, 0), keepdims=False)
-            total = total + _planes(jnp.where(which >= 0, row, np.uint8(0)))
-        return k + _AT_ONCE, total
+        first, counts = carry
+        return first + length, counts + add_rows(rows, at(first, length)).astype(counter)
 
-    none = jnp.zeros((8, rows.shape[1]), jnp.uint8)
-    end = jnp.minimum(left, index.size)
-    return jax.lax.while_loop(lambda c: c[0] < end, turn, (jnp.zeros((), jnp.int32), none))[1]
+    none = jnp.zeros((8, rows.shape[1]), counter)
+    counts = jax.lax.while_loop(lambda c: c[0] < number, turn, (jnp.zeros((), jnp.int32), none))[1]
+    return counts.reshape(-1)[:size]
 
 
-def _add_at_once(rows: Array, index: Int[Array, " many"], left: Int[Array, ""]) -> UInt8[Array, "bit word"]:
-    chosen = jnp.where((index >= 0)[:, None], rows[jnp.maximum(index, 0)], np.uint8(0))
-    return jnp.sum(_planes(chosen), axis=0, dtype=jnp.uint8)
+def _add_in_turn(rows: Array, index: Int[Array, " few"]) -> UInt8[Array, "bit word"]:
+    """One after the other, as they stay in the cache of a core."""
+    return reduce(add, (_planes(_row(rows, which)) for which in index))
+
+
+def _add_at_once(rows: Array, index: Int[Array, " many"]) -> UInt8[Array, "bit word"]:
+    return jnp.sum(_planes(jax.vmap(_row, in_axes=(None, 0))(rows, index)), axis=0, dtype=jnp.uint8)
+
+
+def _row(rows: Array, which: Int[Array, ""]) -> UInt8[Array, " word"]:
+    """A row, or zeros for the member -1."""
+    return jnp.where(which >= 0, jax.lax.dynamic_index_in_dim(rows, jnp.maximum(which, 0), keepdims=False), np.uint8(0))
 
 
 def _planes(row: UInt8[Array, "... word"]) -> UInt8[Array, "... bit word"]:
     return (row[..., None, :] >> _places(np.uint8, row.ndim + 1)) & np.uint8(1)
 
 
+def total(x: Array) -> Array:
+    """The sum of a list, by halves, which a core adds at once: in a single sum each addition waits for the last."""
+    while x.size > 32:
+        half = words_of(x.size, 2)
+        x = x[:half] + jnp.pad(x[half:], (0, 2 * half - x.size))
+    return jnp.sum(x)
+
+
 def mean(x: Float[Array, " element"]) -> Float[Array, ""]:
-    """The mean, by sixteen sums side by side: in a single one each addition waits for the last."""
-    even = x.size // 16 * 16
-    return (jnp.sum(jnp.sum(x[:even].reshape(16, -1), axis=0)) + jnp.sum(x[even:])) / x.size
+    """The mean of a list, as `total` adds it up."""
+    return total(x) / x.size
 
 
 def _places(dtype: type[np.unsignedinteger], rank: int) -> np.ndarray:

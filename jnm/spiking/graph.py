@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Bool, Int, PRNGKeyArray, UInt8, UInt32
+from jaxtyping import Array, Bool, Int, Integer, PRNGKeyArray, UInt8, UInt32
 from numpy.typing import ArrayLike
 
-from jnm.spiking.bits import Members, count_ones, members, pack, sum_rows, unpack, words_of
+from jnm.spiking.bits import Members, count_ones, pack, sum_chosen, sum_rows, unpack, words_of
 
 _DRAWN_AT_ONCE = 2_000_000  # random words: 8 MB
 
@@ -89,19 +89,19 @@ class Graph(eqx.Module):
             return ~np.eye(self.receivers, self.senders, dtype=bool) & self.everyone
         return unpack(np.asarray(self.rows), self.receivers).T
 
-    def arrivals(self, fired: UInt32[Array, " word"]) -> Int[Array, " receiver"]:
+    def arrivals(self, fired: UInt32[Array, " word"]) -> Integer[Array, " receiver"]:
         """How many of the spikes of the senders that fired, packed in words, reach each receiver."""
         if self.rows is not None:
-            return self.arrivals_of(*members(fired))
+            return sum_chosen(self.rows, fired, self.receivers)
         if not self.everyone:
             return jnp.zeros(self.receivers, jnp.int32)
         return count_ones(fired) - unpack(fired, self.receivers).astype(jnp.int32)
 
-    def arrivals_of(self, number: Int[Array, ""], at: Members) -> Int[Array, " receiver"]:
-        """The same for a list of senders, in which one may stand more than once."""
+    def arrivals_of(self, number: Int[Array, ""], at: Members, most: int | None = None) -> Integer[Array, " receiver"]:
+        """The same for a list of senders, at most so many, in which one may stand more than once."""
         if self.rows is None:
             return jnp.zeros(self.receivers, jnp.int32)
-        return sum_rows(self.rows, number, at, self.receivers)
+        return sum_rows(self.rows, number, at, self.receivers, most)
 
 
 @partial(jax.jit, static_argnames=("senders", "receivers", "loops"))

@@ -20,15 +20,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
+from jaxtyping import Array, Float, Int, Key, PRNGKeyArray, UInt32
 from numpy.typing import ArrayLike
 
 from jnm._model import AbstractModel, Drive
 from jnm._param import Default, Positive, param, parameters
-from jnm.spiking.bits import Members, count_ones, first_ones, mean, pack, words_of
+from jnm.spiking.bits import Members, count_ones, first_ones, mean, pack, some, words_of
 from jnm.spiking.graph import Graph
+from jnm.spiking.lif_block import Stimulus
 from jnm.spiking.lif_record import LIFMeans, LIFRun
-from jnm.spiking.lif_run import Stimulus, run
+from jnm.spiking.lif_run import run
 from jnm.spiking.lif_sets import AT_FULL_SIZE, FULL_SIZE, SETS
 
 _PAPER = "Deschle et al. 2021"
@@ -155,8 +156,10 @@ class LIFNetwork(AbstractModel):
         for what, value in (("p", p), ("fraction_excitatory", fraction_excitatory), ("p_external", p_external)):
             if not isinstance(value, Tracer) and not 0 <= value <= 1:
                 raise ValueError(f"LIFNetwork.preset: {what} = {value}; it lies in [0, 1].")
-        if min(n, sources) < 1:
-            raise ValueError(f"LIFNetwork.preset: n = {n}, sources = {sources}; wanted at least one of each.")
+        if not all(isinstance(number, int | np.integer) and number >= 1 for number in (n, sources)):
+            raise ValueError(
+                f"LIFNetwork.preset: n = {n}, sources = {sources}; wanted whole numbers, at least one of each."
+            )
         among, outside = jax.random.split(key)
         excitatory = jnp.round(jnp.asarray(fraction_excitatory) * n).astype(jnp.int32)
         graph = Graph.draw(among, n, n, p, loops=False)
@@ -223,7 +226,7 @@ class LIFNetwork(AbstractModel):
         t1: float,
         dt: float,
         *,
-        key: PRNGKeyArray | None = None,
+        key: Key[Array, "..."] | None = None,
         start: LIFState | None = None,
         save_every: float | None = None,
         stimulus: Stimulus | None = None,
@@ -272,19 +275,19 @@ class LIFNetwork(AbstractModel):
         return jnp.sqrt(self.Q * dt) / self.tau_m
 
     def advance(
-        self, y: LIFState, dt: Any, kick: Array | None, events: tuple[Array, Members] | None, drive: Drive
+        self, y: LIFState, dt: Any, kick: Array | None, events: tuple[Any, ...] | None, drive: Drive
     ) -> tuple[LIFState, Float[Array, " neuron"]]:
         """One step with membrane noise `kick` (mV) and a list of sources that fire; also v before resets."""
         (g_E, g_I), among = self._recurrent(y, dt)
         g_X, outside = self._external(y, dt, events, drive)
         v = y.v + dt * self.slope(y, drive)
         risen = jnp.where(y.held == 0, v if kick is None else v + kick, self.v_reset)
-        above = (risen >= self.v_th) & (y.held == 0)
+        above = risen >= self.v_th  # of those held none: the reset is below
         fired = pack(above, np.uint32)
         held = jnp.where(above, jnp.round(self.tau_ref / dt).astype(jnp.int32), jnp.maximum(y.held - 1, 0))
         arrived = jnp.stack([*among, outside]) / dt
         v = jnp.where(above, self.v_reset, risen)
-        return LIFState(v, g_E, g_I, g_X, held, fired, arrived, self._shares(fired) / dt, y.step + 1), risen
+        return LIFState(v, g_E, g_I, g_X, held, fired, arrived, self.shares(fired) / dt, y.step + 1), risen
 
     def currents(self, y: LIFState) -> Float[Array, "3 neuron"]:
         """The synaptic currents g (v - E) of each kind (E, I, X), pA; outward is positive."""
@@ -314,31 +317,32 @@ class LIFNetwork(AbstractModel):
         inward = drive.current - y.g_E * (y.v - self.E_E) - y.g_I * (y.v - self.E_I) - y.g_X * (y.v - self.E_X)
         return (self.rest - y.v + inward / self.g_L) / self.tau_m
 
-    def _recurrent(self, y: LIFState, dt: Any) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    def _recurrent(self, y: LIFState, dt: Any) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         """g_E and g_I after the spikes of the last step, and the mean number of these; a silent step reads no graph."""
-        decayed = (y.g_E - dt / self.tau_E * y.g_E, y.g_I - dt / self.tau_I * y.g_I)
-        none = jnp.zeros((), y.v.dtype)
+        E = first_ones(self.n_excitatory, self.n)
+        kinds = ((y.fired & E, y.g_E, self.tau_E, self.q_E), (y.fired & ~E, y.g_I, self.tau_I, self.q_I))
 
-        def arrive(g):
-            E = first_ones(self.n_excitatory, self.n)
-            counts = jax.lax.map(self.graph.arrivals, jnp.stack([y.fired & E, y.fired & ~E])).astype(y.v.dtype)
-            areas = (self.q_E / self.tau_E, self.q_I / self.tau_I)
-            grown = tuple(x + q * count for x, q, count in zip(g, areas, counts, strict=True))
-            return grown, (mean(counts[0]), mean(counts[1]))
+        def arrive(fired, g, tau, q):
+            count = self.graph.arrivals(fired).astype(g.dtype)
+            return g - dt / tau * g + q / tau * count, mean(count)
 
-        return jax.lax.cond(jnp.any(y.fired != 0), arrive, lambda g: (g, (none, none)), decayed)
+        def decay(fired, g, tau, q):
+            return g - dt / tau * g, jnp.zeros((), g.dtype)
+
+        grown = [jax.lax.cond(some(kind[0]), arrive, decay, *kind) for kind in kinds]
+        return tuple(zip(*grown, strict=True))  # pyright: ignore[reportReturnType]
 
     def _external(self, y: LIFState, dt: Any, events: Any, drive: Drive) -> tuple[Array, Array]:
         """g_X after external spikes, and the mean number of these."""
-        g = y.g_X - dt / self.tau_X * y.g_X
         arrived = jnp.zeros(self.n, y.v.dtype)
         if events is not None and self.external_graph is not None:
-            arrived = self.external_graph.arrivals_of(*events).astype(y.v.dtype)
+            count = self.external_graph.arrivals_of
+            arrived = jax.lax.cond(events[0] > 0, lambda: count(*events).astype(y.v.dtype), lambda: arrived)
         if not isinstance(drive.synaptic, float):
             arrived = arrived + jnp.where(jnp.arange(self.n) < self.n_excitatory, drive.synaptic * dt, 0.0)
-        return g + self.q_X / self.tau_X * arrived, mean(arrived)
+        return y.g_X - dt / self.tau_X * y.g_X + self.q_X / self.tau_X * arrived, mean(arrived)
 
-    def _shares(self, fired: Array) -> Float[Array, "2"]:
+    def shares(self, fired: UInt32[Array, " word"]) -> Float[Array, "2"]:
         """The share of each population that fired; 0 of one without neurons."""
         both, E = count_ones(fired), count_ones(fired & first_ones(self.n_excitatory, self.n))
         sizes = jnp.stack([self.n_excitatory, self.n - self.n_excitatory])

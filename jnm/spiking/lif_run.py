@@ -1,44 +1,31 @@
 """Runs of a LIF network: blocks of steps on the device, one after the other, and what is kept of them.
 
-Noise and external events of a block are drawn at once, each a function of key and number of the step, so that a run may
-be cut anywhere. Of a block come back its population means, step by step, and bits for the neurons that fired; the spikes
-are read off these before the next block, and no raster is ever held.
+Noise and external events are functions of key and number of the step, so that a run may be cut anywhere. Of a block
+come back its population means, step by step, and bits for the neurons that fired; the spikes are read off these before
+the next block, and no raster is ever held.
 """
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Key
 from numpy.typing import ArrayLike
 
-from jnm._model import Drive
 from jnm._progress import progress_bar
-from jnm.spiking.bits import listed, mean
+from jnm.spiking.cores import on_all_cores
+from jnm.spiking.lif_block import Plan, Stimulus, block_of
 from jnm.spiking.lif_record import Kept, LIFRun, result, spikes_of
-from jnm.spiking.quantiles import quantile_normals
 
 if TYPE_CHECKING:
     from jnm.spiking.lif import LIFNetwork, LIFState
 
-Stimulus = Callable[[Any], Drive]
-
-_BLOCK_STEPS, _BLOCK_BYTES = 1000, 8e6  # normals of a block; more than the cache holds is slower
-_START, _MEMBRANE, _EVENTS = range(3)  # independent streams of one key
-_MEANS, _CURRENTS = 6, 8  # V, Phi of three kinds, two rates; currents of three kinds twice, held, reset
-
-
-class _Plan(NamedTuple):
-    """What is compiled: a run with another plan compiles anew, one of another dt, or of more blocks, does not."""
-
-    block: int
-    noisy: bool
-    spikes: bool
-    currents: bool
-    neurons: tuple[int, ...]
+_BLOCK_STEPS, _BLOCK_BYTES = 1000, 8e6  # the random bits of a block, two bytes for each normal
+_STRETCH_BYTES = 4e5  # the normals of a stretch of it, which stay in the cache of a core
 
 
 def run(
@@ -46,7 +33,7 @@ def run(
     t1: float,
     dt: float,
     *,
-    key: PRNGKeyArray | None,
+    key: Key[Array, "..."] | None,
     start: "LIFState | None",
     save_every: float | None,
     stimulus: Stimulus | None,
@@ -64,18 +51,19 @@ def run(
     check_key(net, key, noisy, given is not None)
     many = key is not None and key.ndim == 1
     y = first_state(net, key, start)
-    block = int(np.clip(_BLOCK_BYTES / (4 * net.n), 1, min(_BLOCK_STEPS, steps)))
     quantiles = None if given is not None or net.external_graph is None else event_quantiles(net, dt)
-    plan = _Plan(block, noisy, spikes, currents, _checked_neurons(net, neurons))
+    plan = _plan(net.n, steps, noisy, spikes, currents, _checked_neurons(net, neurons))
     first = int(np.max(np.asarray(y.step)))
+    apart = many and jax.default_backend() == "cpu"
+    ys, keys = _members(y, apart), _members(key, apart)
     kept, fired = [], []
     with progress_bar(steps, progress, unit="step", unit_scale=True) as bar:
-        for begin in range(0, steps, block):
-            count = min(block, steps - begin)
-            now = None if given is None else _rows(given, begin, block)
+        for begin in range(0, steps, plan.block):
+            count = min(plan.block, steps - begin)
+            now = None if given is None else _rows(given, begin, plan.block)
             inputs = (jnp.asarray(dt, y.v.dtype), jnp.asarray(count), quantiles, now, stimulus, plan)
-            y, out = _block(net, y, key, *inputs)
-            out = jax.tree.map(lambda x, end=count: np.asarray(x)[..., :end, :], out)
+            ys, outs = zip(*on_all_cores(partial(_block, net, inputs), ys, keys), strict=True)
+            out = jax.tree.map(lambda *x, end=count: (np.stack(x) if apart else x[0])[..., :end, :], *outs)
             if out.fired is not None:
                 fired.append(spikes_of(out.fired if many else out.fired[None], first + begin))
             kept.append(out._replace(fired=None))
@@ -83,105 +71,41 @@ def run(
     whole = jax.tree.map(lambda *x: np.concatenate(x, axis=-2), *kept)
     _check_finite(whole.means, first, dt)
     ts = (first + stride * np.arange(1, saved + 1)) * dt
-    return result(whole, fired, ts, stride, dt, net.n, many, y)
+    final = jax.tree.map(lambda *x: jnp.stack(x), *ys) if apart else ys[0]
+    return result(whole, fired, ts, stride, dt, net.n, many, final)
 
 
-def _block(net: "LIFNetwork", y: Any, key: Any, *inputs: Any) -> tuple[Any, Kept]:
-    """One block of one run; or of several, which on a processor are sent to its cores one by one.
+def _plan(n: int, steps: int, *what: Any) -> Plan:
+    stretch = int(np.clip(_STRETCH_BYTES / (4 * n), 1, steps))
+    block = int(np.clip(_BLOCK_BYTES / (2 * n), 1, min(_BLOCK_STEPS, steps)))
+    return Plan(-(-block // stretch) * stretch, stretch, *what)
+
+
+def _block(net: "LIFNetwork", inputs: tuple[Any, ...], y: Any, key: Any) -> tuple[Any, Kept]:
+    """One block of a run; or of several, vectorised, which only an accelerator has: a processor runs them side by side.
 
     Vectorised over runs the loops over spikes would take as many turns as the busiest of them needs, and each step
     would read the graph.
     """
     if key is None or key.ndim == 0:
-        return _steps(net, y, key, *inputs)
-    if jax.default_backend() != "cpu":
-        return eqx.filter_vmap(_steps, in_axes=(None, 0, 0, *[None] * len(inputs)))(net, y, key, *inputs)
-    each = [_steps(net, jax.tree.map(lambda x, k=k: x[k], y), key[k], *inputs) for k in range(key.shape[0])]
-    return jax.tree.map(lambda *x: jnp.stack(x), *each)
+        y, out = block_of(net, y, key, *inputs)
+    else:
+        y, out = eqx.filter_vmap(block_of, in_axes=(None, 0, 0, *[None] * len(inputs)))(net, y, key, *inputs)
+    return y, jax.tree.map(np.asarray, out)
 
 
-@eqx.filter_jit
-def _steps(
-    net: "LIFNetwork",
-    y: Any,
-    key: Any,
-    dt: Array,
-    count: Array,
-    quantiles: Any,
-    events: Any,
-    stimulus: Any,
-    plan: _Plan,
-) -> tuple[Any, Kept]:
-    """`count` steps, at most a block of them: the state and what is kept."""
-    kicks = None
-    if plan.noisy:
-        kick = net.kick(dt)
-        kicks = (kick[None] if kick.ndim else kick) * membrane_normals(key, y.step, plan.block, net.n, y.v.dtype)
-    if quantiles is not None:
-        events = sources_of(net, key, y.step, quantiles, plan.block)
-
-    def turn(k, carry):
-        y, kept = carry
-        drive = Drive() if stimulus is None else checked_drive(stimulus(y.step * dt), net.n, y.v.dtype)
-        new, risen = net.advance(y, dt, None if kicks is None else kicks[k], listed_events(events, k), drive)
-        now = Kept(
-            jnp.stack([mean(new.v), *new.arrived, *new.rate]),
-            _moved(net, y, new, risen, dt) if plan.currents else None,
-            new.fired if plan.spikes else None,
-            new.v[jnp.asarray(plan.neurons)] if plan.neurons else None,
-        )
-        return new, jax.tree.map(lambda all, one: jax.lax.dynamic_update_index_in_dim(all, one, k, 0), kept, now)
-
-    empty = Kept(
-        jnp.zeros((plan.block, _MEANS), y.v.dtype),
-        jnp.zeros((plan.block, _CURRENTS), y.v.dtype) if plan.currents else None,
-        jnp.zeros((plan.block, y.fired.size), jnp.uint32) if plan.spikes else None,
-        jnp.zeros((plan.block, len(plan.neurons)), y.v.dtype) if plan.neurons else None,
-    )
-    return jax.lax.fori_loop(0, count, turn, (y, empty))
+def _members(batch: Any, apart: bool) -> list[Any]:
+    """What each member has, if they run apart; otherwise what all of them have."""
+    number = len(jax.tree.leaves(batch)[0]) if apart else 1
+    return [jax.tree.map(lambda x, k=k: x[k] if apart else x, batch) for k in range(number)]
 
 
-def membrane_normals(key: PRNGKeyArray, step: Array, count: int, n: int, dtype: Any) -> Array:
-    """Standard normals of `count` steps from number `step`: [step, neuron]."""
-    return quantile_normals(jax.random.fold_in(key, _MEMBRANE), step, count, n, dtype)
-
-
-def sources_of(net: "LIFNetwork", key: PRNGKeyArray, first: Array, quantiles: Array, count: int) -> Array:
-    """The sources that fire in each step of a block, filled up with -1.
-
-    The union of M Poisson trains of rate nu: Poisson(M nu dt) events, each of a source that is as likely as any other.
-    """
-    assert net.external_graph is not None
-    own, most = jax.random.fold_in(key, _EVENTS), quantiles.size
-    steps = first + jnp.arange(count, dtype=jnp.int32)
-    drawn = jax.vmap(lambda step: jax.random.bits(jax.random.fold_in(own, step), (1 + most,), jnp.uint32))(steps)
-    number = jnp.sum(drawn[:, :1] > quantiles[None], axis=1, dtype=jnp.int32, keepdims=True)
-    which = (drawn[:, 1:] % np.uint32(net.external_graph.senders)).astype(jnp.int32)
-    return jnp.where(jnp.arange(most)[None] < number, which, -1)
-
-
-def listed_events(events: Array | None, k: Array) -> Any:
-    if events is None:
-        return None
-    here = events[k]
-    return jnp.max(jnp.where(here >= 0, jnp.arange(1, here.size + 1, dtype=jnp.int32), 0)), listed(here)
-
-
-def _moved(net: "LIFNetwork", y: Any, new: Any, risen: Array, dt: Array) -> Array:
-    """The numbers of `LIFCurrents` for one step."""
-    synaptic, held = net.currents(y), y.held > 0
-    return jnp.stack([
-        *jax.vmap(mean)(synaptic), *jax.vmap(mean)(jnp.where(held[None], synaptic, 0.0)),
-        mean(held.astype(y.v.dtype)), mean(risen - new.v) / dt,
-    ])  # fmt: skip
-
-
-def first_state(net: "LIFNetwork", key: PRNGKeyArray | None, start: Any) -> Any:
+def first_state(net: "LIFNetwork", key: Key[Array, "..."] | None, start: Any) -> Any:
     """The state to begin with, for each member."""
     if start is None:
         if key is None:
             return net.init()
-        drawn = lambda k: net.init(jax.random.fold_in(k, _START))  # noqa: E731
+        drawn = lambda k: net.init(jax.random.fold_in(k, 0))  # noqa: E731
         return jax.vmap(drawn)(key) if key.ndim else drawn(key)
     shape = (net.n,) if key is None else (*key.shape, net.n)
     if start.v.shape != shape:
@@ -235,15 +159,6 @@ def _checked_neurons(net: "LIFNetwork", neurons: Iterable[int]) -> tuple[int, ..
     if any(not 0 <= k < net.n for k in chosen):
         raise ValueError(f"LIFNetwork.run: neurons = {chosen}; there are 0 to {net.n - 1}.")
     return chosen
-
-
-def checked_drive(drive: Drive, n: int, dtype: Any) -> Drive:
-    for name, value in (("current", drive.current), ("synaptic", drive.synaptic)):
-        if jnp.shape(value) not in ((), (n,)):
-            raise ValueError(
-                f"LIFNetwork.run: the stimulus has a {name} of shape {list(jnp.shape(value))}; wanted [] or [{n}]."
-            )
-    return drive._replace(current=jnp.asarray(drive.current, dtype), synaptic=jnp.asarray(drive.synaptic, dtype))
 
 
 def _check_finite(means: np.ndarray, first: int, dt: float) -> None:

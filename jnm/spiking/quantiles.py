@@ -5,14 +5,14 @@ A word of 32 random bits makes two normals, which halves the cost of inverting t
 time constant. The bits of a step are, as those of `jnm.integration.White`, a function of key, step and element.
 """
 
-from functools import cache
+from functools import cache, partial
 from statistics import NormalDist
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
 from jnm._threefry import threefry
 
@@ -27,12 +27,23 @@ def _table() -> Float[np.ndarray, " quantile"]:
     return values / values.std()
 
 
+def quantile_words(key: PRNGKeyArray, step: Array, count: int, size: int) -> UInt32[Array, "count 2 quarter"]:
+    """The random bits of steps `step`, ..., `step + count - 1`, enough for `size` normals a step."""
+    shape = (count, 2, -(-size // 4))
+    steps, which, elements = (jax.lax.broadcasted_iota(np.uint32, shape, axis) for axis in range(3))
+    first, second = threefry(jax.random.bits(key, (2,), np.uint32), steps + jnp.asarray(step, np.uint32), elements)
+    return jnp.where(which == 0, first, second)
+
+
+def normals_of(words: UInt32[Array, "count 2 quarter"], size: int, dtype: Any) -> Float[Array, "count size"]:
+    """The standard normals that random bits stand for, `size` a step."""
+    shifts = np.array([0, _BITS], np.uint32).reshape(1, 1, 2, 1)
+    halves = (words[:, :, None, :] >> shifts) & np.uint32(2**_BITS - 1)
+    values = jnp.asarray(_table(), dtype).at[halves].get(mode="promise_in_bounds")
+    return values.reshape(len(words), -1)[:, :size]
+
+
+@partial(jax.jit, static_argnames=("count", "size", "dtype"))
 def quantile_normals(key: PRNGKeyArray, step: Array, count: int, size: int, dtype: Any) -> Float[Array, "count size"]:
     """Standard normals of steps `step`, ..., `step + count - 1`, `size` a step."""
-    shape = (count, -(-size // 4))
-    steps = (jnp.asarray(step, np.uint32) + jnp.arange(count, dtype=np.uint32))[:, None]
-    elements = jnp.arange(shape[1], dtype=np.uint32)[None]
-    words = threefry(jax.random.bits(key, (2,), np.uint32), *(jnp.broadcast_to(c, shape) for c in (steps, elements)))
-    table, low = jnp.asarray(_table(), dtype), np.uint32(2**_BITS - 1)
-    halves = [half for word in words for half in (word & low, word >> _BITS)]
-    return jnp.concatenate([table.at[half].get(mode="promise_in_bounds") for half in halves], axis=1)[:, :size]
+    return normals_of(quantile_words(key, step, count, size), size, dtype)

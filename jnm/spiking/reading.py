@@ -48,12 +48,15 @@ class Spikes(NamedTuple):
         return counts / (chosen.size * dt)
 
 
-def as_spikes(times: ArrayLike, neurons: ArrayLike, n: int | None = None, *, unit: str = "ms") -> Spikes:
-    """Spikes from pairs of time and neuron, checked and put in order of time.
+def as_spikes(
+    times: ArrayLike, neurons: ArrayLike, n: int | None = None, *, unit: str = "ms", sort: bool = False
+) -> Spikes:
+    """Spikes from pairs of time and neuron, checked.
 
-    `unit` of the times is "ms" or "s"; `n` counts silent neurons too (default: up to the last one that fires).
+    `unit` of the times is "ms" or "s"; `n` counts silent neurons too (default: up to the last one that fires). With
+    `sort` pairs may come in any order, such as neuron by neuron.
 
-    Raises `ValueError` for no spikes, lists of different length, times that are not finite or are negative, and
+    Raises `ValueError` for no spikes, lists of different length, times that are not finite, are negative or go back, and
     neurons that are not whole numbers from 0 to n - 1.
     """
     if unit not in ("ms", "s"):
@@ -70,19 +73,26 @@ def as_spikes(times: ArrayLike, neurons: ArrayLike, n: int | None = None, *, uni
         raise ValueError(
             f"spikes: neurons {who.min()} to {who.max()}; wanted whole numbers from 0 to n - 1 = {n and n - 1}."
         )
+    back = np.flatnonzero(np.diff(t) < 0)
+    if back.size and not sort:
+        k = back[0]
+        raise ValueError(
+            f"spikes: times go back {len(back)} times, first from {t[k]:g} to {t[k + 1]:g} {unit} at entry {k + 2}; wanted "
+            "the order of time, since disorder may be two records in one. If it is meant (neuron by neuron), give sort=True."
+        )
     order = np.argsort(t, kind="stable")
     index = who.astype(int)[order]
     return Spikes(t[order] * (1.0 if unit == "ms" else 1e3), index, int(who.max()) + 1 if n is None else n)
 
 
-def read_spikes(path: str | Path, *, n: int | None = None, unit: str = "ms") -> Spikes:
+def read_spikes(path: str | Path, *, n: int | None = None, unit: str = "ms", sort: bool = False) -> Spikes:
     """Read spikes from a file: .npz (arrays `times`, `neurons`), .csv or .txt (two columns), .nwb, or any file of Neo.
 
         >>> spikes = jnm.spiking.read_spikes("spikes.csv", n=10_000)
         >>> target = spikes.rate(t1=10_000.0, dt=1.0)
 
     `unit` is that of the times in npz and csv files, "ms" or "s"; Neo and NWB bring their own. A csv may have one line
-    of headings.
+    of headings. Files whose times are not in order, such as those written neuron by neuron, are read with `sort=True`.
 
     Raises `ValueError` for files that hold something else, `FileNotFoundError`, and `ImportError` with the pip line if a
     format needs a library that is not there.
@@ -92,9 +102,9 @@ def read_spikes(path: str | Path, *, n: int | None = None, unit: str = "ms") -> 
         raise FileNotFoundError(f"read_spikes: there is no file {path}.")
     suffix = path.suffix.lower()
     if suffix == ".npz":
-        return as_spikes(*_npz(path), n, unit=unit)
+        return as_spikes(*_npz(path), n, unit=unit, sort=sort)
     if suffix in (".csv", ".txt"):
-        return as_spikes(*_csv(path), n, unit=unit)
+        return as_spikes(*_csv(path), n, unit=unit, sort=sort)
     trains = _nwb(path) if suffix == ".nwb" else _neo(path)
     return of_trains(trains, n)
 
@@ -103,7 +113,7 @@ def of_trains(trains: Sequence[ArrayLike], n: int | None = None) -> Spikes:
     """Spikes from a list of times (ms) for each neuron; silent ones count. Raises as `as_spikes` does."""
     times = [np.asarray(train, float).ravel() for train in trains]
     who = np.repeat(np.arange(len(times)), [len(train) for train in times])
-    return as_spikes(np.concatenate([*times, np.zeros(0)]), who, len(times) if n is None else n)
+    return as_spikes(np.concatenate([*times, np.zeros(0)]), who, len(times) if n is None else n, sort=True)
 
 
 def _npz(path: Path) -> tuple[np.ndarray, np.ndarray]:

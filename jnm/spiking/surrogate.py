@@ -29,18 +29,8 @@ from numpy.typing import ArrayLike
 
 from jnm._model import Drive
 from jnm.spiking.bits import unpack
-from jnm.spiking.lif_run import (
-    Stimulus,
-    check_key,
-    checked_drive,
-    checked_events,
-    event_quantiles,
-    first_state,
-    listed_events,
-    membrane_normals,
-    schedule,
-    sources_of,
-)
+from jnm.spiking.lif_block import Events, Stimulus, checked_drive, membrane_normals, sources_of
+from jnm.spiking.lif_run import check_key, checked_events, event_quantiles, first_state, schedule
 
 if TYPE_CHECKING:
     from jnm.spiking.lif import LIFNetwork, LIFState
@@ -129,7 +119,8 @@ def freeze(
 def _arrivals(net: "LIFNetwork", events: Array) -> Array:
     graph = net.external_graph
     assert graph is not None
-    return jax.lax.map(lambda k: graph.arrivals_of(*listed_events(events, k)), jnp.arange(len(events)))
+    listed = Events.of(events)
+    return jax.lax.map(lambda k: graph.arrivals_of(*listed.at(k)), jnp.arange(len(events)))
 
 
 def surrogate_run(

@@ -4,6 +4,7 @@ from jnm.stability.continuation import Branch as Branch, continuation as continu
 from jnm.stability.crossing import Fold as Fold, HopfPoint as HopfPoint
 from jnm.stability.cycle import Cycle as Cycle, limit_cycle as limit_cycle
 from jnm.stability.cycle_branch import CycleBranch as CycleBranch, CyclePoint as CyclePoint
+from jnm.stability.delayed_cycle import DelayedCycle as DelayedCycle
 from jnm.stability.equilibria import fold_points as fold_points, hopf_points as hopf_points
 from jnm.stability.feedback_inhibition import feedback_inhibition as feedback_inhibition
 from jnm.stability.fixed_point import (

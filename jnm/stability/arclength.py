@@ -7,10 +7,14 @@ through the prediction that is normal to t,
 
 which stays solvable where the curve turns back (Keller 1977). The step h grows while the curve is straight and shrinks
 where it bends or where Newton's method fails. The last entry of z is the parameter that keeps the curve in its box.
+
+Special points lie where a height along the curve, such as the growth of a pair of eigenvalues, changes its sign. Two of
+them within one step leave the signs at its ends alike: where the parabola through three neighbours comes close to zero,
+the lowest place is looked for by golden section.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +28,9 @@ _SHORTEST, _LONGEST = 1e-7, 0.04  # step, in units of the scaled box
 _STEPS, _DONE = 12, 1e-10  # of Newton's method, in units of the scaled box: squared, the rest is below rounding
 _SAME = 1e-3  # distance in which two curves are one: straight pieces lie this close to the curve they stand for
 _BEND = 10.0  # degrees between tangents beyond which a step is thought too long
+_LOW = 0.5  # of the least of three heights: parabolas that stay above this share of it are not looked into
+_LOOKS = 10  # golden sections: a dip is then known to a hundredth of a step
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 class Point(NamedTuple):
@@ -154,3 +161,55 @@ class Walk:
             if gap < 0.7 * step and new.tangent @ first.tangent > 0.9:
                 return "closed: it came back to its start"
         return f"gave up after {self.most} points" if len(curve.points) >= self.most else ""
+
+
+Look = Callable[[float], tuple[Any, float] | None]
+"""What is at a place along a curve, and its height; None if the curve is lost there."""
+
+
+def dips(
+    places: Float[np.ndarray, " point"], heights: Float[np.ndarray, " point"], look: Look
+) -> Iterator[tuple[float, Any]]:
+    """Places between points, with what is there, at which the height has the other sign than at the points around.
+
+    `places` ascend; heights that are not numbers belong to points that have none.
+    """
+    reached = -np.inf
+    for k in range(1, len(places) - 1):
+        sign, around = np.sign(heights[k]), slice(k - 1, k + 2)
+        if places[k - 1] >= reached and _may_dip(places[around], sign * heights[around]):
+            found = _dip(look, sign, places[k - 1], places[k + 1])
+            if found is not None:
+                yield found
+                reached = places[k + 1]
+
+
+def _may_dip(t: Float[np.ndarray, " 3"], height: Float[np.ndarray, " 3"]) -> bool:
+    """Whether the parabola through three positive heights has its lowest point between them, and near zero."""
+    if not (np.all(height > 0) and np.all(np.diff(t) > 0)):
+        return False
+    before, after = np.diff(height) / np.diff(t)
+    bend = (after - before) / (t[2] - t[0])
+    if bend <= 0:
+        return False
+    lowest = (t[0] + t[1]) / 2 - before / (2 * bend)
+    depth = height[1] + (lowest - t[1]) * (before + bend * (lowest - t[0]))
+    return bool(t[0] < lowest < t[2] and depth < _LOW * np.min(height))
+
+
+def _dip(look: Look, sign: float, low: float, high: float) -> tuple[float, Any] | None:
+    inner = [high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)]
+    seen: list[Any] = [look(place) for place in inner]
+    for _ in range(_LOOKS):
+        if seen[0] is None or seen[1] is None:
+            return None
+        for place, (there, height) in zip(inner, seen, strict=True):
+            if sign * height < 0:
+                return place, there
+        if sign * seen[0][1] < sign * seen[1][1]:
+            high, inner = inner[1], [inner[1] - _GOLDEN * (inner[1] - low), inner[0]]
+            seen = [look(inner[0]), seen[0]]
+        else:
+            low, inner = inner[0], [inner[1], inner[0] + _GOLDEN * (high - inner[0])]
+            seen = [seen[1], look(inner[1])]
+    return None

@@ -4,6 +4,7 @@ A multiplier is the factor by which a small push off the cycle has grown after o
 for a push along the cycle, and the cycle attracts if all others lie inside the unit circle.
 """
 
+import functools
 from typing import Any
 
 import diffrax
@@ -14,18 +15,16 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jnm._model import AbstractModel, State
+from jnm.network.network import Network
 from jnm.stability import plots
+from jnm.stability.delayed_cycle import DelayedCycle, delayed_cycle
 from jnm.stability.equilibria import resting
 from jnm.stability.field import as_vector, flat, shaped, slope
 from jnm.stability.homogeneous import in_unison
 from jnm.stability.orbit import Mesh, along, multipliers, periodic, slopes_at, solve_orbit
 from jnm.stability.precision import concrete, in_double
 from jnm.stability.root import attach, linearise, nearest
-
-_SAMPLES = 4096  # of a run that looks for an oscillation
-_TRIES = 4  # runs, each twice as long as the last
-_CLOSE = 0.01  # distance of two passages, relative to the cycle's size, below which they are one
-_AMPLITUDE = 1e-4  # smallest swing, relative to the state's size, that is called an oscillation
+from jnm.stability.settling import AMPLITUDE, SAMPLES, TRIES, last_lap, sizes
 
 
 class Cycle(eqx.Module):
@@ -113,6 +112,21 @@ def _between(times: np.ndarray) -> np.ndarray:
     return np.interp(np.arange(16 * (len(times) - 1)) / 16, np.arange(len(times)), times)
 
 
+def _delayed_or_not(undelayed: Any) -> Any:
+    """A network with a conduction speed goes its own way: it needs the past, which `in_double` refuses."""
+
+    @functools.wraps(undelayed)
+    def either(model: Any, start: State | None = None, *, settle: float = 1000.0) -> "Cycle | DelayedCycle":
+        if not settle > 0:
+            raise ValueError(f"limit_cycle: settle = {settle} ms; the first run takes a positive time.")
+        if isinstance(model, Network) and model.speed is not None:
+            return delayed_cycle(model, start, float(settle))
+        return undelayed(model, start, settle=settle)
+
+    return either
+
+
+@_delayed_or_not
 @in_double
 def limit_cycle(model: AbstractModel, start: State | None = None, *, settle: float = 1000.0) -> Cycle:
     """The oscillation into which a model settles.
@@ -125,7 +139,9 @@ def limit_cycle(model: AbstractModel, start: State | None = None, *, settle: flo
 
     - `model`: any model with a drift. Of a network of like regions, each receiving the same sum of weights, the cycle is
       that of all regions in unison, a `Cycle` of `jnm.stability.homogeneous(network)`; `dispersion` tells whether the
-      regions stay together. With a `start` of all its regions the whole network is run instead.
+      regions stay together. With a `start` of all its regions the whole network is run instead. Where all connections
+      have the same delay it is that of all regions in unison too, a `DelayedCycle`, which is followed by
+      `cycle.follow(network)`.
     - `start`: a state from which to run; by default next to each unstable fixed point, then `model.init()`.
     - `settle`: length of the first run in ms; it is doubled up to three times until the activity repeats itself.
 
@@ -133,10 +149,9 @@ def limit_cycle(model: AbstractModel, start: State | None = None, *, settle: flo
     Cycles that do not attract are reached from their Hopf points by `continuation`.
 
     Raises `RuntimeError` if no oscillation is found, saying what was searched, and `ValueError` for models without a
-    drift to look at, and under jit and vmap, where `cycle.follow(model)` serves.
+    drift to look at, for delays that differ between connections, and under jit and vmap, where `cycle.follow(model)`
+    serves.
     """
-    if not settle > 0:
-        raise ValueError(f"limit_cycle: settle = {settle} ms; the first run takes a positive time.")
     if start is None or jax.tree.map(jnp.shape, start) != jax.tree.map(jnp.shape, model.init()):
         model = in_unison(model)
     fixed = concrete(model, "limit_cycle")
@@ -150,7 +165,7 @@ def limit_cycle(model: AbstractModel, start: State | None = None, *, settle: flo
         ends.append(end)
     raise RuntimeError(
         f"limit_cycle: no oscillation found from {len(begins)} start{'s' * (len(begins) > 1)}, running {settle:g} ms and "
-        f"up to {_TRIES - 1} times twice as long: {'; '.join(dict.fromkeys(ends))}. Give another start, or ask "
+        f"up to {TRIES - 1} times twice as long: {'; '.join(dict.fromkeys(ends))}. Give another start, or ask "
         "hopf_points(model, where, low, high) where oscillations begin."
     )
 
@@ -179,17 +194,17 @@ def _begins(model: AbstractModel) -> list[Float[np.ndarray, " n"]]:
 def _settled(model: AbstractModel, x: Float[np.ndarray, " n"], duration: float) -> tuple[Any, str]:
     """The orbit into which the activity from `x` settles, or how it ends instead."""
     end = ""
-    for _ in range(_TRIES):
+    for _ in range(TRIES):
         states = np.asarray(_run(model, jnp.asarray(x), jnp.asarray(duration)))
         if not np.all(np.isfinite(states)):
             return None, "the activity leaves all bounds"
         tail = states[len(states) // 2 :]
-        size = np.max(np.abs(tail), axis=0) + 0.02 * np.max(np.abs(tail)) + 1e-300
-        if np.max(np.ptp(tail, axis=0) / size) < _AMPLITUDE:
+        size = sizes(tail)
+        if np.max(np.ptp(tail, axis=0) / size) < AMPLITUDE:
             return None, "the activity comes to rest"
         end = "the activity neither rests nor repeats itself"
-        if (lap := _last_lap(tail / size)) is not None:
-            period = (len(tail) - 1 - lap) * duration / _SAMPLES
+        if (lap := last_lap((tail - tail[-1]) / size)) is not None:
+            period = (len(tail) - 1 - lap) * duration / SAMPLES
             phases = np.linspace(0, 1, len(tail) - lap)[:-1]
             orbit = solve_orbit(model, phases, tail[lap:-1], period)
             if orbit is not None and _is_cycle(orbit, period, size):
@@ -198,35 +213,18 @@ def _settled(model: AbstractModel, x: Float[np.ndarray, " n"], duration: float) 
     return None, end
 
 
-def _last_lap(states: Float[np.ndarray, "time n"]) -> int | None:
-    """Where the last passage close to the last state was; None if it never came back."""
-    gap = np.linalg.norm(states - states[-1], axis=1)
-    away = np.flatnonzero(gap > 0.5 * np.max(gap))
-    if not len(away):
-        return None
-    before = gap[: away[-1]]
-    dips = 1 + np.flatnonzero(
-        (before[1:-1] <= before[:-2]) & (before[1:-1] < before[2:]) & (before[1:-1] < 0.1 * gap.max())
-    )
-    # Of a cycle that goes round twice, the passage before the last comes less close: by parabolas between samples.
-    left, middle, right = (before[dips + k] ** 2 for k in (-1, 0, 1))
-    closest = np.sqrt(np.maximum(middle - (left - right) ** 2 / (8 * (left - 2 * middle + right) + 1e-300), 0.0))
-    close = dips[closest < np.maximum(3 * np.min(closest, initial=np.inf), _CLOSE * gap.max())]
-    return int(close[-1]) if len(close) else None
-
-
 def _is_cycle(orbit: tuple[Mesh, np.ndarray], period: float, size: Float[np.ndarray, " n"]) -> bool:
     """Whether it has the period that was seen and swings at all: a fixed point, too, solves the equations."""
     mesh, z = orbit
     swing = np.max(np.ptp(z[:-1].reshape(mesh.points.shape), axis=0) / size)
-    return bool(0.5 < z[-1] / period < 2 and swing > _AMPLITUDE)
+    return bool(0.5 < z[-1] / period < 2 and swing > AMPLITUDE)
 
 
 @eqx.filter_jit
 def _run(model: AbstractModel, x: Float[Array, " n"], duration: Float[Array, ""]) -> Float[Array, "time n"]:
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(lambda t, x, args: slope(model, x)), diffrax.Tsit5(), 0.0, duration, None, x,
-        saveat=diffrax.SaveAt(ts=jnp.linspace(0.0, duration, _SAMPLES + 1)),
+        saveat=diffrax.SaveAt(ts=jnp.linspace(0.0, duration, SAMPLES + 1)),
         stepsize_controller=diffrax.PIDController(rtol=1e-8, atol=1e-11), max_steps=None, throw=False,
     )  # fmt: skip
     return jnp.asarray(solution.ys)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Complex, Float
 
 from jnm._model import AbstractModel
 from jnm._selection import Where
-from jnm.stability.arclength import Point, Walk, between, passes
+from jnm.stability.arclength import Point, Walk, between, dips, passes
 from jnm.stability.crossing import (
     Fold,
     HopfPoint,
@@ -23,7 +23,6 @@ from jnm.stability.crossing import (
     hopf_residual,
 )
 from jnm.stability.dial import Dial, dial
-from jnm.stability.dips import dips
 from jnm.stability.field import flat, slope
 from jnm.stability.fixed_point import FixedPoints, fixed_points
 from jnm.stability.precision import concrete, in_double
@@ -161,7 +160,8 @@ def equilibria(
 def _with_dips(model: AbstractModel, knob: Dial, points: list[Point], scale: Any) -> tuple[list[Point], list[Any]]:
     """Points and their eigenvalues, with further ones where two Hopf points, or two folds, lie within one step."""
     values = [np.linalg.eigvals(_jacobian(model, knob, p.z)) for p in points]
-    places = np.cumsum([0.0, *(np.linalg.norm((b.z - a.z) / scale) for a, b in itertools.pairwise(points))])
+    steps = [float(np.linalg.norm((b.z - a.z) / scale)) for a, b in itertools.pairwise(points)]
+    places = np.cumsum([0.0, *steps])
 
     def look(place, height):
         k = int(np.clip(np.searchsorted(places, place), 1, len(points) - 1))

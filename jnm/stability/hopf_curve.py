@@ -70,10 +70,11 @@ def hopf_curves(
     - `other`, `other_low`, `other_high`: the second parameter and its range.
 
     **Returns** a list of `HopfCurve`, empty if there are no Hopf points to start from. Raises `ValueError` as
-    `hopf_points` does.
+    `hopf_points` does, and where the two parameters are one.
     """
     fixed = concrete(model, "hopf_curves")
     knobs = (dial(fixed, where, low, high, "hopf_curves"), dial(fixed, other, other_low, other_high, "hopf_curves"))
+    _check_apart(fixed, knobs)
     begins = hopf_points(fixed, where, low, high, starts=starts)
     ranges = ((float(low), float(high)), (float(other_low), float(other_high)))
     size, at = np.ptp(ranges, axis=1), _value(fixed, knobs[1])
@@ -124,6 +125,19 @@ def _renewed(point: Point, scale: Float[np.ndarray, " unknown"]) -> Point | None
     vector = point.z[n : 3 * n].reshape(2, n)
     renewed = correct(turned, (model, knobs, vector / np.sum(vector**2)), point.z, point.tangent, scale)
     return None if renewed is None else towards(renewed, point.tangent)
+
+
+def _check_apart(model: AbstractModel, knobs: tuple[Dial, Dial]) -> None:
+    """Raise `ValueError` if both dials turn the same element: the second would undo the first."""
+    sizes = [np.size(leaf) for leaf in jax.tree.leaves(model)]
+    first, second = (
+        {(p.leaf, i) for p in knob.places for i in (range(sizes[p.leaf]) if p.elements is None else p.elements)}
+        for knob in knobs
+    )
+    if first & second:
+        raise ValueError(
+            f"hopf_curves: {knobs[0].name} and {knobs[1].name} turn the same parameter; give two that differ."
+        )
 
 
 def _value(model: AbstractModel, knob: Dial) -> float:

@@ -113,7 +113,7 @@ def transfer_function(
     - `state`: the fixed point, or a state next to it; by default the model's only stable one.
 
     Differentiable in the model's parameters, and under jit with a `state`. Raises `ValueError` if frequencies are
-    negative, if the output cannot be computed, and if it is not clear at which fixed point to look.
+    negative, for another input or output, and if it is not clear at which fixed point to look.
     """
     f_hz = checked_frequencies(f_hz, "transfer_function", zero=True)
     system, shape = linearised(model, resting_point(model, state, "transfer_function").state, input, output)
@@ -157,7 +157,7 @@ def resonances(
     """The frequencies between `low` and `high` (Hz) at which a model answers a weak sine most.
 
         >>> [float(peak.frequency_hz) for peak in jnm.stability.resonances(jnm.Pyramidal(), 1.0, 300.0)]
-        [109.2...]
+        [109.1...]
 
     `input`, `output` (one number) and `state` are those of `transfer_function`. Returns the maxima of the gain inside
     the range with `.frequency_hz` and `.gain`, differentiable in the model's parameters; an empty list if the gain has
@@ -188,6 +188,12 @@ def _grid(system: System, low: float, high: float) -> Float[np.ndarray, " freque
 @eqx.filter_jit
 def linearised(model: AbstractModel, state: State, input: Input, output: Output) -> tuple[System, tuple[int, ...]]:
     """The linear system at a state, and the shape of its output."""
+    for name, way, known in (("input", input, _DRIVES), ("output", output, ("output", "source"))):
+        if not callable(way) and way not in known:
+            told = " and ".join(map(repr, known))
+            raise ValueError(
+                f"{name} = {way!r}; known are {told}, and functions (see jnm.stability.transfer_function)."
+            )
     drive = _DRIVES[input] if isinstance(input, str) else input
     x, t, nothing = flat(state), jnp.asarray(NO_TIME), jnp.zeros((), flat(state).dtype)
 

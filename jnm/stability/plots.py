@@ -83,7 +83,7 @@ def bode(response: "TransferFunction", label: str = "gain", axes: Any = None) ->
     top, bottom = plt.subplots(2, 1, figsize=(6.0, 4.5), sharex=True, layout="constrained")[1] if axes is None else axes
     f_hz = np.asarray(response.f_hz)
     gain, phase = (np.asarray(x).reshape(len(f_hz), -1) for x in (response.gain, response.phase_deg))
-    for k, colour in zip(range(gain.shape[1]), _colours(), strict=False):
+    for k, colour in enumerate(plot.colours(gain.shape[1])):
         plot.axes(top).plot(f_hz, gain[:, k], color=colour)
         plot.axes(bottom).plot(f_hz, phase[:, k], color=colour)
     top.set(ylabel=label, yscale="log", xlim=(f_hz[0], f_hz[-1]))
@@ -97,7 +97,7 @@ def spectrum(spectrum: "LinearSpectrum", label: str = "density (unit²/Hz)", ax:
 
     ax, f_hz = plot.axes(ax), np.asarray(spectrum.f_hz)
     density = np.asarray(spectrum.value).reshape(len(f_hz), -1)
-    for k, colour in zip(range(density.shape[1]), _colours(), strict=False):
+    for k, colour in enumerate(plot.colours(density.shape[1])):
         ax.plot(f_hz, density[:, k], color=colour)
     ax.set(xlabel="frequency (Hz)", ylabel=label, yscale="log", xlim=(f_hz[0], f_hz[-1]))
     return ax.figure
@@ -193,9 +193,3 @@ def _seen(model: AbstractModel, output: Output, axes: int = 1) -> Callable[[Stat
 
 def _one(model: AbstractModel, output: Output, y: State) -> Array:
     return (model.output if output is None else output)(jnp.asarray(NO_TIME), y)
-
-
-def _colours() -> tuple[str, ...]:
-    from jnm import plot
-
-    return plot.BLUE, plot.ORANGE, plot.GREEN, plot.RED, plot.GREY

@@ -19,8 +19,9 @@ from jaxtyping import Array, Complex, Float
 from jnm._model import State
 from jnm.network.network import Network
 from jnm.network.spectrum import Modes, modes
-from jnm.stability import delayed, plots
+from jnm.stability import delayed, delayed_floquet, plots
 from jnm.stability.cycle import Cycle
+from jnm.stability.delayed_cycle import DelayedCycle, echo_of
 from jnm.stability.field import flat
 from jnm.stability.fixed_point import FixedPoint, at_rest, fixed_points
 from jnm.stability.homogeneous import for_one, homogeneous
@@ -37,7 +38,7 @@ class Dispersion(eqx.Module):
     """[mode], by falling real part; the first is that of all regions together."""
     exponents: Complex[Array, "mode n"]
     """All exponents of each mode, per ms, the rightmost first."""
-    about: FixedPoint | Cycle
+    about: FixedPoint | Cycle | DelayedCycle
     """The homogeneous state: that of one region."""
     modes: Modes | None
     """Eigenvectors of the weights: pattern k over regions is `modes.right[:, k]`; None for `master_stability`."""
@@ -80,7 +81,9 @@ class Dispersion(eqx.Module):
         return plots.dispersion(self, ax)
 
 
-def dispersion(network: Network, state: State | FixedPoint | Cycle | None = None, *, line: float = -1.0) -> Dispersion:
+def dispersion(
+    network: Network, state: State | FixedPoint | Cycle | DelayedCycle | None = None, *, line: float = -1.0
+) -> Dispersion:
     """How fast each pattern of the connectome grows or decays about a homogeneous state.
 
         >>> brain = jnm.datasets.connectome().normalised("rows")
@@ -96,7 +99,8 @@ def dispersion(network: Network, state: State | FixedPoint | Cycle | None = None
       to it, of one region or of all; by default the only fixed point, or the only one that is stable as long as regions
       are alike.
     - `line`: with a conduction speed there are infinitely many exponents; those right of `line` (per ms) are given,
-      others are -inf. All connections must then have the same delay, and the state be a fixed point.
+      others are -inf. All connections must then have the same delay. About a cycle also those are -inf whose push
+      shrinks, in a period, to less than a ten-thousandth of the fastest growing one.
 
     **Returns** `.connectivity_eigenvalues` (falling), `.growth_rates` per ms and `.frequencies_hz`, one entry a mode; all
     `.exponents` and the patterns. Differentiable in the parameters and, where eigenvalues are simple, in the weights.
@@ -111,7 +115,7 @@ def dispersion(network: Network, state: State | FixedPoint | Cycle | None = None
 def master_stability(
     network: Network,
     connectivity_eigenvalues: Any,
-    state: State | FixedPoint | Cycle | None = None,
+    state: State | FixedPoint | Cycle | DelayedCycle | None = None,
     *,
     line: float = -1.0,
 ) -> Dispersion:
@@ -149,10 +153,16 @@ def moving(found: Modes, weights: Array) -> Array:
 
 
 def _about(network: Network, connectivity: Array, state: Any, found: Modes | None, line: float) -> Dispersion:
+    if isinstance(state, DelayedCycle):
+        cycle = _delayed_cycle(network, state)
+        with jax.enable_x64(True):
+            values = delayed_floquet.exponents(cycle.echo, cycle._pieces, cycle._unknowns, connectivity, line)
+        return Dispersion(connectivity, values, cycle, found, cycle.delay)
     plain, delay = delayed.without_delay(network)
     if delay is not None and isinstance(state, Cycle):
         raise ValueError(
-            "dispersion: cycles of networks with delays are not followed; take a fixed point, or no speed."
+            "dispersion: the cycle is one without delays; cycles of networks with delays are found by "
+            "jnm.stability.limit_cycle(network), too."
         )
     if isinstance(state, Cycle):
         cycle = homogeneous_cycle(plain, state)
@@ -195,15 +205,24 @@ def _rest_exponents(point: Any, connectivity: Array) -> Array:
 def homogeneous_cycle(network: Any, cycle: Cycle) -> Cycle:
     """The cycle of the network that is meant, with its derivatives in the network's parameters."""
     alone = homogeneous(network)
-    if jax.tree.structure(cycle.model) != jax.tree.structure(alone):
+    return cycle if _same(cycle.model, alone) else cycle.follow(alone)
+
+
+def _delayed_cycle(network: Network, cycle: DelayedCycle) -> DelayedCycle:
+    """The same of a network with one delay."""
+    return cycle if _same(cycle.echo, echo_of(network, "dispersion")) else cycle.follow(network)
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two regions have the same numbers, known to be so; raises `ValueError` where they differ in kind."""
+    if jax.tree.structure(a) != jax.tree.structure(b):
         raise ValueError(
             "dispersion: the cycle is not one of this network's region; take jnm.stability.limit_cycle(network), or "
-            "cycle.follow(jnm.stability.homogeneous(network))."
+            "cycle.follow(jnm.stability.homogeneous(network)); with delays, cycle.follow(network)."
         )
-    numbers = list(zip(jax.tree.leaves(alone), jax.tree.leaves(cycle.model), strict=True))
+    numbers = list(zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
     known = not any(is_traced(x) for pair in numbers for x in pair)
-    same = known and all(np.array_equal(a, b) for a, b in numbers)
-    return cycle if same else cycle.follow(alone)
+    return known and all(np.array_equal(x, y) for x, y in numbers)
 
 
 def _vectors(found: Dispersion, connectivity: Array) -> Complex[np.ndarray, "n n"]:
@@ -213,8 +232,8 @@ def _vectors(found: Dispersion, connectivity: Array) -> Complex[np.ndarray, "n n
         cycle: Any = found.about
         matrix = on_cycle(cycle.model, cycle._mesh, cycle._unknowns, connectivity)[1][0]
     else:
-        model: Any = found.about.model
-        matrix = parts(model, flat(found.about.state))[1].matrix(connectivity[0])
+        rest: Any = found.about
+        matrix = parts(rest.model, flat(rest.state))[1].matrix(connectivity[0])
     values, vectors = np.linalg.eig(np.asarray(matrix))
     size = np.log(np.abs(values) + 1e-300) if isinstance(found.about, Cycle) else np.real(values)
     return vectors[:, np.lexsort((-np.imag(values), -np.round(size, 12)))]

@@ -7,7 +7,12 @@ from jnm.studies.anatomy_rhythms import (
     pattern_shares as pattern_shares,
     waxing_and_waning as waxing_and_waning,
 )
-from jnm.studies.evoked import EvokedFit as EvokedFit, fit_evoked as fit_evoked
+from jnm.studies.evoked import (
+    EntryComparison as EntryComparison,
+    EvokedFit as EvokedFit,
+    compare_entries as compare_entries,
+    fit_evoked as fit_evoked,
+)
 from jnm.studies.finite_population import FinitePopulation as FinitePopulation
 from jnm.studies.finite_size import (
     FiniteSizeSpectra as FiniteSizeSpectra,
@@ -24,6 +29,7 @@ from jnm.studies.finite_size_fit import (
     spectrum_bound as spectrum_bound,
 )
 from jnm.studies.freeman import validity as validity
+from jnm.studies.meg_recovery import MegRecovery as MegRecovery, recover_from_meg as recover_from_meg
 from jnm.studies.neuron_number import (
     NeuronNumber as NeuronNumber,
     NeuronNumbers as NeuronNumbers,
@@ -31,7 +37,7 @@ from jnm.studies.neuron_number import (
     neuron_number_study as neuron_number_study,
 )
 from jnm.studies.neuron_number_bound import neuron_bound as neuron_bound
-from jnm.studies.neuron_number_model import Protocol as Protocol
+from jnm.studies.neuron_number_model import Beyond as Beyond, Protocol as Protocol
 from jnm.studies.neuron_number_record import DipoleView as DipoleView, beyond_linear as beyond_linear
 from jnm.studies.output import writable as writable
 from jnm.studies.phase_response import PhaseResponse as PhaseResponse, phase_response as phase_response

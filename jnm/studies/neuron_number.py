@@ -4,6 +4,16 @@ A mass of n independent neurons with the moment g per unit of source answers a k
 g, and goes on by itself with a power that grows as g^2 / n. Ongoing activity alone cannot tell many neurons of large
 moment from few of small; with the evoked response the likelihood of both (`jnm.studies.neuron_number_model`) can. n is
 an effective number: neurons that fire as one count as one.
+
+**How far the intervals hold.** Drawn from the likelihood itself they hold the truth as often as they say (tests). Of spiking
+cells, 1,000 of them, 90 % intervals of the theory of many neurons hold it in 65 % of 60 recordings, for two reasons, each
+found by taking a record apart at the true parameters. Ongoing power is 10 % larger at its peak, by the next order in 1 / n
+(n comes out 9 % low), while it scatters less than claimed: cells are clocks. And the answer to the pulses scatters: at 4 to
+16 Hz, where most of the gain is told, its deviation has 2.4 to 4 times the claimed power; a record without pulses does not
+(.7 to 1.6), nor do the frequencies beside the lines, and new phases of the same cells change little, other cells much. It
+hangs on the few slow cells. `Beyond` holds both, measured in networks without sensors; then 95 % hold in these 60
+recordings. In 40 fresh ones through the helmet 90 % do (standard error 5 %; 72 % without it), bias 1 %, median error 6 %.
+Of 10,000 cells, where it matters little, 11 of 12 do, with it and without.
 """
 
 import dataclasses
@@ -23,7 +33,9 @@ from jnm.studies.neuron_number_model import (
     COUNT,
     GAIN,
     KNOWN,
+    MANY,
     PROTOCOL,
+    Beyond,
     DipoleRecord,
     Protocol,
     Setting,
@@ -35,6 +47,9 @@ from jnm.studies.neuron_number_record import DipoleView, Source, drawn, scattere
 
 ETA, WEIGHT = 0.0, 8.0  # chosen: pyramidal cells that resonate at 55 Hz, where sensors are quiet, and have one rest
 GAIN_NA_M = 1000.0  # chosen: nA m per unit of I, 5 cm^2 of cortex whose cells are driven in step (1 per 5e4 cells)
+BEYOND = Beyond(
+    power=200.0, answer=2.9
+)  # of these cells, as `beyond_linear` measures it (s.e. 4, .3; 60 networks of 1000)
 WIDEST = 10.0  # chosen: from which ratio of its ends on an interval says "unidentified"
 
 
@@ -77,7 +92,7 @@ def neuron_number(
     protocol: Protocol = PROTOCOL,
     *,
     known: tuple[float, ...] = KNOWN,
-    beyond: float = 0.0,
+    beyond: Beyond = MANY,
     level: float = 0.9,
     widest: float = WIDEST,
 ) -> NeuronNumber:
@@ -92,7 +107,8 @@ def neuron_number(
       every `protocol.sample_ms`, a sample standing at the end of its interval.
     - `model`: a `jnm.NMM2` of one population: what is thought of the cells. `known`: how well, standard deviations of
       X, C (relative), delta, gain, n and the level of the noise (of the logarithm).
-    - `beyond`: what the theory, which is of first order in 1 / n, lacks in few neurons, from `beyond_linear`.
+    - `beyond`: what few neurons do that the theory of many lacks, from `beyond_linear`; without it intervals are too
+      narrow for a few thousand neurons and fewer.
     - `level`: of the interval, from the profile of the likelihood. `widest`: the largest ratio of its ends that still
       counts as an answer.
 
@@ -196,7 +212,7 @@ def neuron_number_study(
     protocol: Protocol = PROTOCOL,
     source: Source = "network",
     known: tuple[float, ...] = KNOWN,
-    beyond: float = 0.0,
+    beyond: Beyond | None = None,
     level: float = 0.9,
     widest: float = WIDEST,
 ) -> NeuronNumbers:
@@ -212,7 +228,7 @@ def neuron_number_study(
     - `source`: "network" simulates the spikes, `QIFNetwork` up to 20,000 neurons and beyond it `NestedShotNoise`, in which
       4,000 neurons stand for all, and sends their moment through all sensors; "theory" draws from the likelihood itself.
     - `model`: the cells as they are thought to be (a `jnm.NMM2` of one population); by default pyramidal cells that
-      resonate at 55 Hz. Others as in `neuron_number`.
+      resonate at 55 Hz. `beyond`: by default for these `BEYOND`, for others nothing. Others as in `neuron_number`.
 
     Raises `ValueError` for an unknown source and fewer than one seed.
     """
@@ -221,6 +237,7 @@ def neuron_number_study(
             f"neuron_number_study: source = {source!r}, seeds = {seeds}; wanted 'network' or 'theory', 1 up."
         )
     truth, gains = np.broadcast_arrays(np.atleast_1d(np.asarray(n, float)), np.atleast_1d(np.asarray(gain, float)))
+    beyond = beyond if beyond is not None else BEYOND if model is None else MANY
     model = Pyramidal(eta=ETA, C=WEIGHT) if model is None else model
     with jax.enable_x64(True):
         setting = setting_of(FinitePopulation.of(cast(model, jnp.float64), 1e4), view.density, protocol, known, beyond)

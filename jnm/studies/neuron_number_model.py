@@ -10,7 +10,13 @@ Pulses come once a period T, K of them, and the mean of K periods has the Fourie
 
     Z_k ~ N(g C H A(f_k) c_k, S(f_k) / (2 K T)),    f_k = k / T;    the spectrum of the rest ~ S(f) Gamma(M) / M.
 
-S_r is exact to first order in 1 / n. What the next order adds grows with the variance of the source, `beyond` times it.
+That is the theory of many neurons; in few, two things are otherwise (`Beyond`). The power S_r is of first order in 1 / n,
+and what the next adds grows with the variance of the source. And cells are clocks of fixed rates, few of which are slow:
+the answer at low frequencies hangs on the handful next to their threshold, and differs from network to network by
+
+    |Z_k / <Z_k> - 1|^2 = answer f_k / n
+
+on average, the same at every pulse, so that no average over pulses shows it. It is added to the variance of Z_k.
 
 The evoked response knows g, the ongoing power g^2 / n, both together n. The constants X, C, delta and the level w of the
 noise are known as well as they were before (a normal prior), g and n are not at all.
@@ -107,6 +113,18 @@ class Protocol:
 PROTOCOL = Protocol()
 
 
+class Beyond(NamedTuple):
+    """What few neurons do that many do not, by `beyond_linear`; zero is the theory of many."""
+
+    power: float = 0.0
+    """By how much ongoing power is larger, per variance of the source (in units of I^2)."""
+    answer: float = 0.0
+    """Relative variance of the answer, times n and over the frequency in Hz."""
+
+
+MANY = Beyond()
+
+
 class DipoleRecord(NamedTuple):
     """What was seen of a dipole: Fourier coefficients of its mean answer (nA m), density of the rest ((nA m)^2 / Hz)."""
 
@@ -122,8 +140,7 @@ class Setting(NamedTuple):
     """Its density at the frequencies of the spectrum and, after them, of the lines."""
     protocol: Protocol
     known: tuple[float, ...]
-    beyond: float = 0.0
-    """What the next order in 1 / n adds to the ongoing power, per variance of the source (see `beyond_linear`)."""
+    beyond: Beyond = MANY
 
 
 def setting_of(
@@ -131,7 +148,7 @@ def setting_of(
     density: Callable[[np.ndarray], np.ndarray],
     protocol: Protocol,
     known: tuple[float, ...],
-    beyond: float = 0.0,
+    beyond: Beyond = MANY,
 ) -> Setting:
     """The setting under noise of a density (nA m)^2 / Hz by frequency in Hz."""
     noise = density(np.concatenate([protocol.f_hz, protocol.lines_hz]))
@@ -169,10 +186,11 @@ def expected(theta: Float[Array, " 6"], setting: Setting) -> Expected:
     moved = population.tau_m * population.C * jnp.abs(_synapse(population, f_hz))
     source = moved**2 * population.psd(f_hz)
     variance = jnp.sum(source[:count]) * (1000 / protocol.segment_ms)
-    density = gain**2 * source * (1 + setting.beyond * variance) + jnp.exp(theta[LEVEL]) * setting.noise
+    density = gain**2 * source * (1 + setting.beyond.power * variance) + jnp.exp(theta[LEVEL]) * setting.noise
     answer = gain * population.C * _synapse(population, lines) * _answer(population, lines) * protocol.coefficients
     seconds = protocol.trials * protocol.period_ms / 1000
-    return Expected(answer, density[count:] / (2 * seconds), density[:count])
+    few = setting.beyond.answer * lines / jnp.exp(theta[COUNT]) * (answer.real**2 + answer.imag**2)
+    return Expected(answer, density[count:] / (2 * seconds) + few, density[:count])
 
 
 @eqx.filter_jit

@@ -9,7 +9,7 @@ sensors weighted by the topography G that is expected,
 where M^-1 is the pseudo-inverse if projectors have taken dimensions out.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jnm import observe
 from jnm._param import cast
 from jnm.integration import Sampled, simulate
 from jnm.meg import LeadField, SensorNoise
@@ -30,7 +29,9 @@ from jnm.studies.neuron_number_model import (
     KNOWN,
     LEVEL,
     PROTOCOL,
+    Beyond,
     DipoleRecord,
+    Expected,
     Protocol,
     Setting,
     centre,
@@ -113,14 +114,9 @@ def simulated(
 ) -> tuple[Float[Array, "time channel"], Float[Array, "time channel"]]:
     """What sensors measure of neurons at rest, and under pulses, whole periods of them."""
     protocol, (for_run, for_rest, for_pulsed) = setting.protocol, jax.random.split(key, 3)
-    moment = np.exp(theta[GAIN]) * _source(for_run, theta, setting)
-    settle, count, trials = (
-        round(ms / protocol.sample_ms)
-        for ms in (_PERIODS * protocol.period_ms, protocol.record_ms, protocol.trials * protocol.period_ms)
-    )
+    rest, pulsed = _parts(np.exp(theta[GAIN]) * _source(for_run, theta, setting), protocol)
     louder = view.louder(np.exp(theta[LEVEL]))
     sfreq = 1000 / protocol.sample_ms
-    rest, pulsed = (jnp.asarray(part, float) for part in (moment[settle : settle + count], moment[-trials:]))
     return louder.sensors(for_rest, rest, sfreq), louder.sensors(for_pulsed, pulsed, sfreq)
 
 
@@ -129,30 +125,59 @@ def beyond_linear(
     key: PRNGKeyArray,
     *,
     n: float = 1000.0,
-    draws: int = 12,
+    draws: int = 40,
     protocol: Protocol = PROTOCOL,
     known: tuple[float, ...] = KNOWN,
-) -> float:
-    """By how much the ongoing power of a network exceeds the theory of first order in 1 / n, per variance of its source.
+) -> Beyond:
+    """What networks of few neurons do beside the theory of many: ask it for cells of your own, and give it as `beyond`.
 
-    Networks of n neurons with constants drawn as well as they are `known`, without sensors; the slope, through zero, of
-    power / theory - 1 over the variance of the source in units of I^2.
+    Networks of n neurons with constants drawn as well as they are `known`, without sensors. Of the power it is the slope,
+    through zero, of power / theory - 1 over the variance of the source; of the answer the most likely variance, its
+    deviations taken for normal (they have longer tails, in which few draws are lost: take many).
     """
     with jax.enable_x64(True):
         silent = setting_of(FinitePopulation.of(cast(model, jnp.float64), n), np.zeros_like, protocol, known)
         thetas = drawn(key, np.asarray(centre(silent)), silent, draws)
-        theory = [np.sum(np.asarray(expected(jnp.asarray(theta), silent).ongoing)) for theta in thetas]
-    settle, count = (round(ms / protocol.sample_ms) for ms in (_PERIODS * protocol.period_ms, protocol.record_ms))
-    power = []
-    for theta, one in zip(thetas, jax.random.split(jax.random.fold_in(key, 1), draws), strict=True):
-        _, S = observe.psd(
-            jnp.asarray(_source(one, theta, silent)[settle : settle + count], float),
-            protocol.sample_ms,
-            protocol.segment_ms,
-        )
-        power.append(np.sum(np.asarray(S, float)[np.rint(protocol.f_hz * protocol.segment_ms / 1000).astype(int)]))
-    variance = np.array(theory) * 1000 / protocol.segment_ms
-    return float(np.sum((np.array(power) / np.array(theory) - 1) * variance) / np.sum(variance**2))
+        theory = [jax.tree.map(np.asarray, expected(jnp.asarray(theta), silent)) for theta in thetas]
+    keys = jax.random.split(jax.random.fold_in(key, 1), draws)
+    seen = [
+        protocol.seen(*_parts(_source(one, theta, silent), protocol)) for theta, one in zip(thetas, keys, strict=True)
+    ]
+    found = [DipoleRecord(np.asarray(x.evoked), np.asarray(x.ongoing, float)) for x in seen]  # pyright: ignore
+    return Beyond(_excess(theory, found, protocol), _scatter(theory, found, n, protocol))
+
+
+def _excess(theory: list[Expected], found: list[DipoleRecord], protocol: Protocol) -> float:
+    ratio = np.array([np.sum(is_.ongoing) / np.sum(wanted.ongoing) for wanted, is_ in zip(theory, found, strict=True)])
+    variance = np.array([np.sum(wanted.ongoing) for wanted in theory]) * 1000 / protocol.segment_ms
+    return float(np.sum((ratio - 1) * variance) / np.sum(variance**2))
+
+
+def _scatter(theory: list[Expected], found: list[DipoleRecord], n: float, protocol: Protocol) -> float:
+    """The `Beyond.answer` that makes the deviations of the answers most likely."""
+    from scipy.optimize import minimize_scalar
+
+    size = np.array([np.abs(wanted.evoked) ** 2 for wanted in theory])
+    off = np.array([np.abs(is_.evoked - wanted.evoked) ** 2 for wanted, is_ in zip(theory, found, strict=True)]) / size
+    shaken = np.array([wanted.variance for wanted in theory]) / size  # by ongoing activity
+
+    def misfit(log_answer: float) -> float:
+        variance = shaken + np.exp(log_answer) * protocol.lines_hz / n
+        return float(np.sum(np.log(variance) + off / variance))
+
+    least: Any = minimize_scalar(misfit, bounds=(-12.0, 12.0), method="bounded")
+    return float(np.exp(least.x))
+
+
+def _parts(
+    source: Float[np.ndarray, " time"], protocol: Protocol
+) -> tuple[Float[Array, " time"], Float[Array, " time"]]:
+    """Of a run: at rest, and under pulses, both after a start."""
+    settle, count, pulsed = (
+        round(ms / protocol.sample_ms)
+        for ms in (_PERIODS * protocol.period_ms, protocol.record_ms, protocol.trials * protocol.period_ms)
+    )
+    return jnp.asarray(source[settle : settle + count], float), jnp.asarray(source[-pulsed:], float)
 
 
 def _source(key: PRNGKeyArray, theta: np.ndarray, setting: Setting) -> Float[np.ndarray, " time"]:

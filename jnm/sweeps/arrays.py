@@ -59,6 +59,7 @@ def _empty(
     fill: Any,
     attributes: Mapping[str, str],
 ) -> None:
+    codecs = require("zarr.codecs", extra="io")
     chunks = tuple(max(1, n) for n in chunks)  # a variable may have an axis of length 0
     group.create_array(
         name,
@@ -68,6 +69,7 @@ def _empty(
         dimension_names=dims,
         fill_value=fill,
         attributes=dict(attributes),
+        compressors=codecs.BloscCodec(cname="lz4", shuffle="shuffle"),  # in half the time of zarr's default
     )
 
 

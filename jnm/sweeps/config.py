@@ -89,7 +89,7 @@ def configured(text: str, name: str) -> Configured:
         fn = _Run(run["t1"], run["dt"], run.get("discard", 0.0), run.get("save_every", run["dt"]), measured)
         key = jax.random.key(run.get("seed", 0))
         shapes = eqx.filter_eval_shape(fn, members[0], key)  # what a run refuses is told here, with its line
-    dims = {measure: ("time", "region")[measure != "series" :][: shapes[measure].ndim] for measure in measured}
+    dims = {m: (("time",) * (m == "series") + ("region",))[: shapes[m].ndim] for m in measured}
     return Configured(fn, members, key, dims, run.get("store"))
 
 

@@ -80,7 +80,8 @@ class Engine:
         numbers = np.zeros((self.mesh.size, self.rows, self.lanes), np.int32)
         numbers[:, :rows] = padded
         filled = compute(self.task, jnp.asarray(numbers), jnp.asarray(rows, jnp.int32), self.mesh)
-        return jax.tree.map(lambda x: np.asarray(x)[:, :rows].reshape(-1, *x.shape[3:])[: len(members)], filled)
+        whole = numbers[:, :rows].size  # not -1: a variable may have an axis of length 0
+        return jax.tree.map(lambda x: np.asarray(x)[:, :rows].reshape(whole, *x.shape[3:])[: len(members)], filled)
 
     @functools.cached_property
     def rows(self) -> int:

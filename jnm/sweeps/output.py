@@ -5,7 +5,7 @@ gives its arrays, named after the fields and keys that lead to them.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -149,9 +149,18 @@ def layout(
     clash = sorted(set(shapes) & {*taken, *RESERVED})
     if clash:
         raise ValueError(f"sweep: fn returns {', '.join(clash)}, a name the sweep itself needs; rename it in a dict.")
+    _check_names("fn returns", shapes)
+    _check_names("the grid has an axis", taken)
     namer = _Namer(taken, labels)
     variables = namer.variables({part.name: part for part in found}, shapes, dims)
     return Layout(variables, namer.coordinates, program)
+
+
+def _check_names(who: str, names: Iterable[str]) -> None:
+    """Raise `ValueError` for names that a folder of arrays cannot hold, and those that the sweep gives itself."""
+    wrong = [name for name in names if name in RESERVED or "/" in name or not name.strip(".")]
+    if wrong:
+        raise ValueError(f"sweep: {who} {wrong[0]!r}; wanted a name without '/', other than {', '.join(RESERVED)}.")
 
 
 class _Namer:
@@ -183,8 +192,11 @@ class _Namer:
         return tuple(self.claim(dim, n, name, known.get(dim)) for dim, n in zip(names, shape, strict=True))
 
     def given(self, name: str, shape: tuple[int, ...], dims: Sequence[str]) -> tuple[str, ...]:
-        if isinstance(dims, str) or len(dims) != len(shape):
-            raise ValueError(f"sweep: dims of {name} are {dims!r}; its shape is {list(shape)}: give one name an axis.")
+        if isinstance(dims, str) or len(dims) != len(shape) or len(set(dims)) < len(dims):
+            raise ValueError(
+                f"sweep: dims of {name} are {dims!r}; its shape is {list(shape)}: give one name an axis, each its own."
+            )
+        _check_names(f"dims of {name} name", dims)
         clash = [dim for dim, length in zip(dims, shape, strict=True) if self.lengths.get(dim, length) != length]
         if clash:
             raise ValueError(f"sweep: dims of {name}: {', '.join(clash)} already names an axis of another length.")

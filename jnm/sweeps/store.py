@@ -169,12 +169,19 @@ def open_store(path: str | Path) -> Any:
 
         >>> result = jnm.sweeps.open_store("sweep.zarr")
 
-    Raises `ValueError` if there is no store of `jnm.sweep` at the path.
+    Raises `ValueError` if there is no store of `jnm.sweep` at the path, or a damaged one.
     """
     record = read_record(path)
     names = [name for name, *_ in record["identity"]["variables"]]
     attributes = {name: value for name, value in record["identity"].items() if not isinstance(value, list | None)}
-    return labelled(zarr_arrays.read(Path(path)), names, attributes | {"key": str(record["identity"]["key"])})
+    key = record["identity"]["key"]
+    attributes["key"] = "none" if key is None else str(key)
+    try:
+        return labelled(zarr_arrays.read(Path(path)), names, attributes)
+    except (RuntimeError, OSError) as error:  # of what decodes a chunk
+        raise ValueError(
+            f"sweep: the store {path} is damaged ({error}). Run the same sweep again: it names the block, and how to mend it."
+        ) from error
 
 
 def block_shape(shape: tuple[int, ...], members: int) -> Block:

@@ -45,7 +45,10 @@ class Task(eqx.Module):
         if key is not None and not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
             raise ValueError(f"sweep: key = {key!r}; wanted jax.random.key(seed).")
         task = cls(fn, grid, key if takes else None)
-        if task.key is None and any(axis.path == SEED for axis in grid.axes):
+        unheard = any(
+            axis.path == SEED and axis.place is None for axis in grid.axes
+        )  # a fit keeps its seed in the model
+        if task.key is None and unheard:
             raise ValueError(
                 "sweep: the grid has an axis of seeds, and fn gets no key, so that members of all seeds would be the same. "
                 "Write fn(model, key) and give key=jax.random.key(seed)."

@@ -12,7 +12,7 @@ import jnm
 from jnm.fitting.csd_whittle import stable
 from jnm.fitting.linear_csd import Recorded, cross_spectra, linear
 from jnm.fitting.measured_csd import Sensing, projection
-from jnm.fitting.resting import rest
+from jnm.fitting.resting import Rest, rest
 from jnm.stability.field import flat, shaped
 
 COLUMN = {"p": 0.4, "sigma": 1 / np.sqrt(1000)}  # sigma = 1 in units of seconds
@@ -108,6 +108,19 @@ def test_network_is_the_dense_linear_system(x64, speed):
     if speed is None:
         whole = np.linalg.eigvals(A0 + A1 @ W @ o).real.max()
         assert float(jax.jit(stable)(net)) == pytest.approx(whole, rel=1e-9)
+
+
+def test_delays_inside_what_is_around_a_network(x64):
+    """Maps over a network keep its delays; a coloured current around one has no linear spectrum, and that is told."""
+    plain, factor = network(jnm.PING(IE=2.0, sigma=0.05), 5.0, 5.0), np.array([0.1, -0.2, 0.1])
+    written = network(jnm.PING(I=np.stack([2.0 * (1 + factor), 0 * factor]), sigma=0.05), 5.0, 5.0)
+    model = jnm.network.Heterogeneous(plain, "I", factor, 1.0)
+    point = rest(model)
+    for ours, theirs in zip(linear(model, point, "source"), linear(written, point, "source"), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+    coloured = jnm.ColouredNoise(plain, tau=5.0, sigma=0.1)
+    with pytest.raises(ValueError, match="ColouredNoise around a network with delays is not known"):
+        linear(coloured, Rest(flat(coloured.init()), jnp.array(True)), "source")
 
 
 @pytest.mark.slow

@@ -129,6 +129,11 @@ def test_time_courses_that_do_not_fit(ou, arguments, message):
     [
         (np.ones((100, 3)), {"segment": 500.0}, "record longer"),
         (None, {"segment": 100.0, "band": (1.0, 5.0)}, "no frequency in band 1.0 to 5.0 Hz; .* 10 Hz apart"),
+        (
+            None,
+            {"segment": 100.0, "band": (4.0, 600.0)},
+            "ends at 600 Hz, but samples 1 ms apart hold nothing above 500",
+        ),
         (np.zeros((1000, 3)), {"segment": 100.0}, r"channel \[0, 1, 2\] has no power"),
         ((np.arange(5.0), np.ones((5, 3))), {}, "a tuple of 2"),
         ((np.arange(5.0) ** 2, np.ones((5, 3)), 10), {}, "evenly spaced"),

@@ -53,6 +53,8 @@ def test_wasserstein_of_a_simulation(ou):
     assert float(both(ou.Model(), KEY)) == pytest.approx(2.5 * float(loss(ou.Model(), KEY)), abs=1e-6)
     with pytest.raises(ValueError, match="one of them"):
         SpectralWassersteinLoss(None, x)
+    with pytest.raises(ValueError, match="wants a key"):
+        loss(ou.Model())
 
 
 class Waves:

@@ -82,6 +82,20 @@ def test_on_a_limit_cycle_windows_keep_gradients_small(x64):
         truncated(jnm.JansenRit(p=0.2), 1000.0, 0.5, 300.0, save_every=5.0, save=potential)
 
 
+def test_windows_hand_on_the_past_of_a_network_with_delays(x64):
+    ring = jnm.Connectome(np.roll(np.eye(3), 1, axis=0), lengths=np.full((3, 3), 40.0))
+    net = jnm.Network(jnm.WilsonCowan(P=[1.2, 1.5, 1.7]), ring, jnm.Linear(3.0), speed=4.0)
+    whole = jnm.simulate(net, 60.0, 0.5, save_every=1.0).ys.E
+    np.testing.assert_allclose(
+        truncated(net, 60.0, 0.5, 15.0, save_every=1.0, save=lambda t, y: y.E), whole, rtol=1e-12
+    )
+    with pytest.raises(ValueError, match=r"needs its past too.*truncated"):
+        Windows.of(net, 60.0, 15.0, 0.5)
+    loss = MultipleShootingLoss(whole, every=1.0, window=15.0, dt=0.5, save=lambda t, y: y.E)
+    with pytest.raises(ValueError, match="needs its past too"):
+        loss(Windows(net, jnp.zeros((4, 6))))
+
+
 @pytest.mark.slow
 def test_multiple_shooting_recovers_on_a_limit_cycle(x64):
     """Two seconds of alpha, from a rate 8 % off: twenty cycles, of which the last starts out of phase by more than one."""

@@ -141,6 +141,33 @@ def test_shared_noise_is_the_correlation_between_regions(shared):
     assert np.all(np.abs(across) < 5 / np.sqrt(n))  # populations have paths of their own
 
 
+class Mixed(Linear):
+    """A noisy field with populations beside one without them, over three regions; or one region's two populations."""
+
+    regions: bool = eqx.field(default=True, static=True)
+
+    def init(self):
+        return Two(jnp.zeros((2, 3)), jnp.zeros(3)) if self.regions else Two(jnp.zeros(2), jnp.zeros(()))
+
+    def drift(self, t, y, drive):
+        return jax.tree.map(jnp.zeros_like, y)
+
+    def diffusion(self, t, y):
+        return jax.tree.map(jnp.ones_like, y)
+
+    def output(self, t, y):
+        return y.y
+
+
+@pytest.mark.parametrize("regions", [True, False])
+def test_regions_share_noise_and_populations_do_not(regions):
+    """Whatever fields have populations: three paths over three regions, or three fields of a single node."""
+    y = jnm.simulate(Mixed(regions=regions), 4000.0, 1.0, key=KEY, noise=jnm.White(shared=0.8)).ys
+    x = np.concatenate([np.asarray(leaf).reshape(4000, -1) for leaf in y], axis=1)
+    wanted = np.kron(np.eye(3), np.full((3, 3), 0.8)) + 0.2 * np.eye(9) if regions else np.eye(3)
+    np.testing.assert_allclose(np.corrcoef(np.diff(x, axis=0).T), wanted, atol=5 / np.sqrt(4000))
+
+
 @pytest.mark.parametrize("shared", [-0.1, 1.0, 1.5])
 def test_a_share_outside_its_range_is_named(shared):
     with pytest.raises(ValueError, match=rf"shared = {shared}; the common share"):

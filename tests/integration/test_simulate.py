@@ -249,6 +249,13 @@ def test_adaptive_runs_go_on_and_differentiate(x64):
     assert slope == pytest.approx(float(mean_rate(3.001) - mean_rate(2.999)) / 0.002, rel=1e-5)
 
 
+def test_adaptive_runs_end_where_they_were_told():
+    """In single precision the last time of saving is rounded to behind the end of this run."""
+    options = dict(solver=diffrax.Tsit5(), controller=diffrax.PIDController(rtol=1e-5, atol=1e-6))
+    sol = jnm.simulate(jnm.JansenRit(), 333.3, 0.1, save_every=1.1, **options)
+    np.testing.assert_allclose(sol.ys.y1[-1], sol.final.state.y1, rtol=1e-5)
+
+
 def test_an_adaptive_run_that_diverges_gives_up_with_a_code():
     options = dict(solver=diffrax.Tsit5(), controller=diffrax.PIDController(rtol=1e-5, atol=1e-7))
     assert jnm.simulate(Explosive(), 20.0, 0.1, throw=False, **options).result == 3

@@ -71,7 +71,10 @@ def test_every_model_has_a_documented_default():
             jnm.models.GaussianShotNoise(jnm.Pyramidal(), n=1000),
             jnm.Network(jnm.PING(IE=2.0), brain),
             jnm.ColouredNoise(jnm.Network(jnm.PING(IE=2.0), brain), tau=5.0, sigma=0.1),
+            jnm.network.Heterogeneous(jnm.Network(jnm.PING(IE=2.0), brain), "eta", [0.1, -0.1], 1.0),
         ],
+        "nA": [jnm.WongWang(), jnm.WongWangEI()],
+        "1": [jnm.WilsonCowan(), jnm.StuartLandau(), jnm.Kuramoto(), jnm.Epileptor()],
     }
     for unit, models in units.items():
         for model in models:
@@ -81,6 +84,10 @@ def test_every_model_has_a_documented_default():
     np.testing.assert_allclose(Dipole.of(jnm.JansenRit()).nA_m_per_unit, 0.118, atol=5e-4)
     np.testing.assert_allclose(Dipole.of(jnm.PING()).nA_m_per_unit, 1.5 * 10 / 8, rtol=1e-6)  # tau_m of E, 8 ms
     np.testing.assert_allclose(Dipole.of(jnm.FreemanCFM(), cells=1e5).nA_m_per_unit, 0.015, rtol=1e-6)
+    np.testing.assert_allclose(Dipole.of(jnm.WongWang()).nA_m_per_unit, 7.5, rtol=1e-6)  # 0.0075 per pA
+    np.testing.assert_allclose(Dipole.of(jnm.Epileptor()).nA_m_per_unit, 10.0, rtol=1e-6)  # 5e4 cells of 0.2 pA m
+    slower = jnm.network.Heterogeneous(jnm.Network(jnm.MPR(), brain), "tau_m", [1.0, -0.5], 1.0)
+    np.testing.assert_allclose(Dipole.of(slower).nA_m_per_unit, [0.75, 3.0], rtol=1e-6)  # tau_m of 20 and 5 ms
     assert Dipole.of(jnm.PING(tau_m=[[8.0, 4.0], [8.0, 8.0]])).nA_m_per_unit.shape == (2,)
 
 

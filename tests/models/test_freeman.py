@@ -95,6 +95,14 @@ def test_stability_of_the_euler_step(x64, A, radius):
     assert jnm.FreemanMFM().euler_radius(phi, DT) == pytest.approx(radius, abs=1e-7)
 
 
+def test_a_fast_synapse_is_unstable_before_a_stronger_slow_one(x64):
+    """Of each kind alone the bound is 1 + A = (tau_m + tau_s) / dt, here 42 and 60."""
+    mass = jnm.FreemanMFM(tau_E=1.0, tau_I=10.0)
+    fast, slow = (41.5 * 10.0 / 0.05, 0.0, 0.0), (0.0, 50.0 * 10.0 / 0.25, 0.0)
+    alone = [mass.euler_radius(np.array([phi]), 0.5) for phi in (fast, slow)]
+    assert alone[1] < 1 < alone[0] == mass.euler_radius(np.array([fast, slow]), 0.5)
+
+
 def test_a_diverging_mass_says_so(x64):
     with pytest.raises(RuntimeError, match="stopped being finite"):
         potential(jnm.FreemanMFM(), constant(200_000, (1e5, 0.0, 0.0)))
@@ -130,5 +138,19 @@ def test_inputs_of_another_shape_are_refused():
         jnm.FreemanMFM().drift(0.0, jnm.FreemanMFM().init(), jnm.Drive(synaptic=jnp.ones(2)))
     with pytest.raises(ValueError, match=r"\[time, 3\]"):
         jnm.FreemanMFM().euler_radius(np.ones(3), DT)
+    for phi, dt, mass in (
+        (constant(0), DT, {}),
+        (constant(5) * np.nan, DT, {}),
+        (constant(5), 0.0, {}),
+        (constant(5), DT, {"q_E": jnp.ones(2)}),
+    ):
+        with pytest.raises(ValueError, match="positive dt, and a mass of one node"):
+            jnm.FreemanMFM(**mass).euler_radius(phi, dt)
+    with pytest.raises(ValueError, match=r"current of shape \[3\] pA; wanted \[\].*into='synaptic'"):
+        jnm.simulate(jnm.FreemanMFM(), 1.0, DT, stimulus=jnm.Sampled(constant(10), dt=DT, hold=True))
+    for dt in (2 * DT, 0.7 * DT):
+        with pytest.raises(ValueError, match=r"holds each sample for 0.1 ms.*whole number of steps"):
+            recorded = jnm.Sampled(constant(10), dt=DT, into="synaptic", hold=True)
+            jnm.simulate(jnm.FreemanMFM(), 14 * DT, dt, stimulus=recorded)
     with pytest.raises(ValueError, match="tau_E"):
         jnm.FreemanCFM(tau_E=-1.0)

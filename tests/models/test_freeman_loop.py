@@ -85,3 +85,5 @@ def test_bad_parameters_are_refused():
         jnm.FreemanLoop(jnm.FreemanMFM(), k_E=-1.0)
     with pytest.raises(ValueError, match="mass"):
         jnm.FreemanLoop(jnm.FreemanMFM(tau_m=jnp.ones(3)))
+    with pytest.raises(ValueError, match="mass is a NMM2; wanted jnm.FreemanMFM"):
+        jnm.FreemanLoop(jnm.ING())  # pyright: ignore[reportArgumentType]

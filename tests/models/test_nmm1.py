@@ -132,6 +132,7 @@ def test_only_receiving_populations_hear_the_others():
         (lambda: Sigmoid(rho=-1.0), r"rho = -1 is outside"),
         (lambda: jnm.NMM1(1.0, 1.0, 1.0, jnp.ones(3), jnp.ones((2, 2))), r"eta has shape \[3\]"),
         (lambda: jnm.NMM1(1.0, 1.0, 1.0, 1.0, 1.0, send=1), r"send = 1"),
+        (lambda: jnm.NMM1(1.0, 1.0, 1.0, 1.0, 1.0, transfer="sigmoid"), r"transfer = .sigmoid.; wanted jnm.models.QIF"),
     ],
 )
 def test_bad_input_is_named(make, message):

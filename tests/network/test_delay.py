@@ -56,6 +56,24 @@ class Leaky(Receiver):
         return jnp.sin(y.x)
 
 
+def test_what_is_saved_hears_what_has_arrived(x64):
+    """The afferent part of a source, beside delays of many steps, of a few, below one, and none: by interpolation."""
+    rng = np.random.default_rng(3)
+    weights, lengths = rng.normal(size=(4, 4)), rng.uniform(0.0, 40.0, (4, 4))
+    lengths[0], lengths[1, 1] = [0.05, 0.3, 0.7, 1.5], 0.0
+    net = jnm.Network(jnm.WilsonCowan(P=rng.uniform(0.5, 2.0, 4)), jnm.Connectome(weights, lengths), speed=SPEED)
+    pulse = jnm.Pulse(onset=3.0, duration=2.0, amplitude=0.2, into="synaptic")
+
+    def seen(t, y, drive):
+        return y.E, net.source(t, y, drive) - net.source(t, y, jnm.Drive(arrive=lambda own: 0 * own))
+
+    E, afferent = jnm.simulate(net, 12.0, DT, stimulus=pulse, save=seen, block=50).ys
+    ts = DT * np.arange(1, 121)
+    past = [np.interp(ts[:, None] - lengths[:, j] / SPEED, [0.0, *ts], [0.0, *E[:, j]]) for j in range(4)]  # from 0 on
+    pulsed = 0.2 * ((ts > 2.99) & (ts < 4.99))
+    np.testing.assert_allclose(afferent, np.einsum("ij,jti->ti", weights, past) + pulsed[:, None], atol=1e-12)
+
+
 def one_region(length=5.0, gain=-1.0):
     """x'(t) = gain * x(t - length / 5 ms), the delay anywhere between half and twice of that."""
     return jnm.Network(Receiver(), jnm.Connectome([[1.0]], lengths=[[length]]), jnm.Linear(gain), speed=5.0)

@@ -116,6 +116,14 @@ def test_lengths_may_be_a_second_file(tmp_path):
         Connectome.read(weights, lengths=written(tmp_path / "short.csv", "0,1\n1,0"))
 
 
+def test_lengths_of_a_second_file_are_matched_by_name(tmp_path):
+    weights, turned = written(tmp_path / "weights.csv", "a,b,c\n" + lines_of(WEIGHTS)), np.ix_([2, 0, 1], [2, 0, 1])
+    lengths = written(tmp_path / "lengths.csv", "c,a,b\n" + lines_of(10 * WEIGHTS[turned]))
+    assert jnp.allclose(Connectome.read(weights, lengths=lengths).lengths, 10 * WEIGHTS)
+    with pytest.raises(ValueError, match=r"strange\.csv names other regions than the weights do, 'd' among them"):
+        Connectome.read(weights, lengths=written(tmp_path / "strange.csv", "a,b,d\n" + lines_of(WEIGHTS)))
+
+
 # Broken files
 
 

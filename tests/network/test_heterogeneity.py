@@ -65,6 +65,14 @@ def test_slope_and_base_are_free(x64):
         assert float(slope[k]) == pytest.approx(float(difference), rel=1e-6)
 
 
+def test_it_is_searched_and_cited_as_its_network_is(x64):
+    net = jnm.Network(jnm.MPR(), jnm.Connectome([[0.0, 1.0], [1.0, 0.0]]), jnm.Linear(2.0))
+    model = Heterogeneous(net, "eta", [0.1, -0.1], 1.0)
+    ours, theirs = (jnm.stability.fixed_points(one, starts=8) for one in (model, model.expanded))
+    np.testing.assert_allclose([p.state.r for p in ours], [p.state.r for p in theirs], rtol=1e-9)
+    assert "a network of 2 regions with linear coupling, each one a node of MPR" in jnm.cite(model).methods
+
+
 def test_contract_and_saving(tmp_path):
     model = Heterogeneous(network(jnm.WongWang()), "I0", MAPS, 0.02)
     check_model(model)

@@ -107,6 +107,30 @@ def test_a_peak_at_the_end_of_the_range_stays_there(x64):
     assert found.lag == 10.0
 
 
+@pytest.mark.parametrize("double", [False, True])
+def test_silence_correlates_with_nothing(double):
+    """One neuron's activity at an end of the record: at the lags that leave it out nothing moves, and rho is 0, not NaN."""
+    x = np.zeros(4000)
+    x[-300:-12] = ar1(0.9, 288)
+    y = np.roll(x, 12)
+    with jax.enable_x64(double):
+        late, early = lag(x, y, 0.1, 100.0), lag(y[::-1].copy(), x[::-1].copy(), 0.1, 100.0)
+        _, rho = cross_correlation(x, y, 0.1, 100.0)
+    for found in (late, early):
+        shift, correlation, _, error = map(float, found)
+        assert shift == pytest.approx(1.2, abs=0.01) and correlation > 0.99 and np.isfinite(error)
+    rho = np.asarray(rho)
+    assert np.all(rho[:712] == 0.0) and np.all(rho[1301:] == 0.0) and np.all(np.isfinite(rho))
+
+
+@pytest.mark.parametrize("scale", [1e-15, 1e13])
+def test_the_unit_does_not_matter_in_single_precision(scale):
+    """Tesla, say: the products of two powers would underflow."""
+    x, y = ar1(0.9, 2000), ar1(0.9, 2000, seed=1)
+    whole, scaled = (cross_correlation(x * s, y * s, 1.0, 20.0)[1] for s in (1.0, scale))
+    np.testing.assert_allclose(scaled, whole, atol=1e-6)
+
+
 def test_a_batch_is_its_members(x64):
     x, y = ar1(0.9, 500, 2, 3), ar1(0.9, 500, 2, 3, seed=1)
     whole = lag(x, y, 1.0, 30.0)
@@ -154,7 +178,8 @@ def test_gradients(check_gradient, measure):
         (lambda: median_frequency(np.arange(3.0), np.ones(4)), "3 frequencies"),
         (lambda: median_frequency(np.arange(3.0), np.zeros(3)), "no power"),
         (lambda: chi_square(np.ones(3), np.ones(4)), "shapes differ"),
-        (lambda: chi_square(-np.ones(3), np.ones(3)), "negative values"),
+        (lambda: chi_square(-np.ones(3), np.ones(3)), "negative or infinite values"),
+        (lambda: chi_square(np.ones(3), np.array([1.0, np.inf, 1.0])), "negative or infinite values"),
         (lambda: chi_square_chance(0), "runs = 0"),
         (lambda: lag(noise(50), noise(51), 1.0, 10.0), "shapes differ"),
         (lambda: lag(noise(50), np.ones(50), 1.0, 10.0), "constant"),

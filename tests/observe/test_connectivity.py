@@ -41,6 +41,13 @@ def test_coherence_by_chance_is_one_over_the_averages():
     assert chance.mean() == pytest.approx(1 / averages(20_000, 1.0, 200.0), abs=4 * error)
 
 
+def test_coherence_of_tesla_in_single_precision():
+    """Products of two powers of 1e-28 T^2/Hz are no numbers of single precision."""
+    x = np.cumsum(np.random.default_rng(0).normal(size=(2000, 3)), axis=0)
+    whole, scaled = (coherence(s * x, 1.0, 200.0)[1] for s in (1.0, 1e-14))
+    np.testing.assert_allclose(scaled, whole, atol=1e-5)
+
+
 def test_a_silent_channel_is_coherent_with_nothing():
     x = np.stack([noise(400), np.zeros(400)], axis=1)
     C = coherence(x, 1.0, 100.0)[1]

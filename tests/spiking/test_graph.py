@@ -29,11 +29,33 @@ def test_arrivals_are_the_dense_product(n, p):
     np.testing.assert_array_equal(bits.unpack(words, n), fired)
 
 
-def test_an_accelerator_counts_as_a_processor_does():
-    graph, index = square(90, 0.4), jnp.asarray(np.r_[np.arange(60), -np.ones(4)], jnp.int32)
-    in_turn, at_once = bits._add_in_turn(graph.rows, index, jnp.asarray(60)), bits._add_at_once(graph.rows, index, None)
+def test_an_accelerator_finds_and_counts_as_a_processor_does():
+    graph, rng = square(300, 0.4), np.random.default_rng(1)
+    for find in (bits.in_turn, bits.by_rank):
+
+        @jax.jit
+        def listed(words, find=find):
+            number, at = find(words)
+            return number, at(0, 384)
+
+        for share in (0.0, 0.02, 0.6, 1.0):
+            fired = rng.random(300) < share
+            number, found = listed(bits.pack(fired, np.uint32))
+            assert number == fired.sum() and np.all(np.asarray(found)[number:] == -1)
+            np.testing.assert_array_equal(np.sort(found[:number]), np.flatnonzero(fired))
+    index = jnp.asarray(np.r_[np.arange(60), -np.ones(4)], jnp.int32)
+    in_turn, at_once = jax.jit(bits._add_in_turn)(graph.rows, index), bits._add_at_once(graph.rows, index)
     np.testing.assert_array_equal(in_turn, at_once)
-    np.testing.assert_array_equal(in_turn.reshape(-1)[:90], graph.dense()[:, :60].sum(axis=1))
+    np.testing.assert_array_equal(in_turn.reshape(-1)[:300], graph.dense()[:, :60].sum(axis=1))
+
+
+@pytest.mark.parametrize("size", [1, 33, 2047])
+def test_sums_over_a_list(size):
+    x = np.random.default_rng(2).integers(0, 100, size)
+    assert bits.total(jnp.asarray(x)) == x.sum()
+    assert bits.mean(jnp.asarray(x, jnp.float32)) == pytest.approx(x.mean(), rel=1e-6)
+    for one in (np.arange(size) == 0, np.arange(size) == size - 1, np.zeros(size, bool)):
+        assert bits.some(8 * jnp.asarray(one, jnp.uint32)) == one.any()
 
 
 def test_a_list_of_senders_may_name_one_twice():

@@ -281,6 +281,7 @@ def test_what_diverges_is_told():
         (lambda: LIFNetwork.preset("A", p=0.1, fraction_excitatory=-0.1, n=10, key=KEY), "fraction_excitatory"),
         (lambda: small(n=0), "at least one"),
         (lambda: LIFNetwork.preset("A", p=0.1, fraction_excitatory=0.5, n=10, sources=0, key=KEY), "at least one"),
+        (lambda: LIFNetwork.preset("A", p=0.1, fraction_excitatory=0.5, n=50.0, key=KEY), "whole numbers"),
         (lambda: LIFNetwork.preset("A", p=0.1, fraction_excitatory=0.5, n=10**7, key=KEY), "GB"),
         (lambda: silent(tau_E=-3.0), "tau_E"),
         (lambda: silent(tau_ref=-1.0), "tau_ref"),

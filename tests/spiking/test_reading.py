@@ -21,16 +21,18 @@ def npz(tmp_path):
 def test_npz_and_csv_agree(tmp_path, npz):
     csv = tmp_path / "spikes.csv"
     csv.write_text("time,neuron\n" + "\n".join(f"{t},{k}" for t, k in zip(TIMES, NEURONS, strict=True)))
-    for spikes in (read_spikes(npz), read_spikes(csv)):
+    for spikes in (read_spikes(npz, sort=True), read_spikes(csv, sort=True)):
         np.testing.assert_array_equal(spikes.times, [1.0, 2.5, 5.0, 9.0])
         np.testing.assert_array_equal(spikes.neurons, [0, 3, 1, 1])
         assert spikes.n == 4 and [len(train) for train in spikes.trains()] == [1, 2, 0, 1]
-    assert read_spikes(npz, unit="s").times[-1] == 9000.0
-    assert read_spikes(npz, n=10).n == 10
+    assert read_spikes(npz, unit="s", sort=True).times[-1] == 9000.0
+    assert read_spikes(npz, n=10, sort=True).n == 10
+    with pytest.raises(ValueError, match=r"go back 1 times, first from 5 to 1 ms at entry 2.*sort=True"):
+        read_spikes(csv)
 
 
 def test_rates_count_every_spike_once():
-    spikes = as_spikes(TIMES, NEURONS)
+    spikes = as_spikes(TIMES, NEURONS, sort=True)
     np.testing.assert_allclose(spikes.rate(10.0, 2.5), np.array([1, 1, 1, 1]) / 10.0)
     np.testing.assert_allclose(spikes.rate(10.0, 5.0, [1]), np.array([0, 2]) / 5.0)
 

@@ -238,6 +238,11 @@ def test_no_border_where_nothing_oscillates(x64):
             ValueError,
             r"tau_s has the values .* the curves start where they are equal",
         ),
+        (
+            lambda: hopf_curves(jnm.PING(), lambda m: m.I, 0.0, 9.0, jnm.at(lambda m: m.I, 0), 0.0, 9.0),
+            ValueError,
+            r"I and I\[0\] turn the same parameter",
+        ),
     ],
 )
 def test_bad_input_is_named(x64, call, error, message):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 import jnm
 from jnm.stability import fold_points, hopf_points
@@ -46,6 +47,33 @@ def test_weakest_inhibition_that_oscillates(x64, eps, weakest):
     value, slope = jax.value_and_grad(strength)(drive)
     assert float(value) == pytest.approx(-weakest, abs=1e-8)
     assert float(slope) == pytest.approx(0.0, abs=1e-7)
+
+
+@pytest.mark.parametrize("excess", [1e-3, 1e-4])
+def test_two_hopf_points_within_one_step(x64, excess):
+    """Just above the weakest inhibition that oscillates (row 16) it does so in a narrow window of eta; spec 2 in R."""
+    eps, C = 3.75, -8 * np.pi / 3.75 * (1 + excess)
+
+    def weakest(R):
+        b, s = 2 * np.pi * R, 1 / (np.pi * R) + eps
+        return -2 * np.pi * (b**2 + s**2) ** 2 / (eps * b**2 * s**2) - C
+
+    middle = (eps + np.sqrt(eps**2 + 8)) / (4 * np.pi)
+    rates = [brentq(weakest, a, b, xtol=1e-15) for a, b in ((0.5 * middle, middle), (middle, 2 * middle))]
+    wanted = [np.pi**2 * R**2 - 1 / (4 * np.pi**2 * R**2) - C * R for R in rates]
+    found = hopf_points(jnm.ING(C=C), eta, 0.0, 100.0)
+    np.testing.assert_allclose([float(p.value) for p in found], wanted, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-5.0, 1.0), (-400.0, 100.0)])
+def test_two_folds_within_one_step(x64, low, high):
+    """Just above the weakest excitation with three states, next to the cusp."""
+    R = np.geomspace(0.1, 1.0, 100_001)
+    C = 1.0003 * np.min(((1 / (np.pi * R)) ** 2 + (2 * np.pi * R) ** 2) / (2 * R))
+    found = fold_points(jnm.MPR(C=C), eta, low, high)
+    drive = np.pi**2 * R**2 - 1 / (4 * np.pi**2 * R**2) - C * R
+    turns = drive[1:-1][np.diff(np.sign(np.diff(drive))) != 0]
+    np.testing.assert_allclose([float(p.value) for p in found], np.sort(turns), atol=1e-7)
 
 
 def test_a_single_heuristic_mass_has_no_hopf_point(x64):

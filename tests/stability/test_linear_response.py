@@ -53,6 +53,16 @@ def test_an_uncoupled_population_in_closed_form(x64):
     assert H.phase_deg[0] == pytest.approx(0.0, abs=1e-9) and H.phase_deg[-1] < -90
 
 
+@pytest.mark.parametrize("eta", [5.32, 5.3221])
+def test_a_resonance_narrower_than_any_grid(x64, eta):
+    """Next to the Hopf point of ING at 5.322121 the peak is a hundredth of a hertz wide, and less."""
+    (found,) = resonances(jnm.ING(eta=eta), 1.0, 300.0)
+    f_hz = float(found.frequency_hz) + np.linspace(-1e-3, 1e-3, 2001)
+    gain = transfer_function(jnm.ING(eta=eta), f_hz).gain
+    assert np.argmax(gain) == 1000 and float(found.gain) == pytest.approx(float(np.max(gain)), rel=1e-9)
+    assert found.frequency_hz == pytest.approx(54.55, abs=0.01)  # row 9
+
+
 def test_excitatory_heuristic_masses_do_not_resonate(x64):
     """Spec 3c: NMM1 has real eigenvalues at every point of the table."""
     for C, eta in ((0.0, 5.0), (10.0, 10.0), (20.0, 10.0)):
@@ -147,6 +157,8 @@ def test_pictures(x64):
     S = linear_spectrum(jnm.PINGSecondOrder(eta=0.5, sigma=0.1), f_hz, lambda t, y: y.r)
     (ax,) = S.plot("rate (kHz²/Hz)").axes
     assert len(ax.lines) == 2 and ax.get_yscale() == "log"
+    many = jnm.stability.LinearSpectrum(jnp.asarray(f_hz), jnp.ones((50, 9)))
+    assert len(many.plot().axes[0].lines) == 9  # every region has its line
 
 
 def peak(C):
@@ -186,6 +198,8 @@ def test_under_jit_with_a_state(x64):
             "the fixed point is a saddle focus",
         ),
         (lambda: resonances(jnm.Pyramidal(), 10.0, 5.0), r"range is \(10.0, 5.0\) Hz"),
+        (lambda: transfer_function(jnm.Pyramidal(), [1.0], output="rate"), "output = 'rate'; known are 'output' and"),
+        (lambda: transfer_function(jnm.Pyramidal(), [1.0], "field"), "input = 'field'; known are 'current' and"),
         (
             lambda: resonances(jnm.PINGSecondOrder(eta=0.5), 1.0, 5.0, output=lambda t, y: y.r),
             r"shape \(2,\); take one",

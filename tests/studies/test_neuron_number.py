@@ -9,11 +9,22 @@ import pytest
 import jnm
 from jnm.meg import LeadField, SensorNoise
 from jnm.stability import closed_loop_psd, transfer_function
+from jnm.studies import neuron_number_record as record
 from jnm.studies.finite_population import FinitePopulation
 from jnm.studies.neuron_number import neuron_number, neuron_number_study
 from jnm.studies.neuron_number_bound import neuron_bound
 from jnm.studies.neuron_number_fit import _score, misfit
-from jnm.studies.neuron_number_model import KNOWN, DipoleRecord, Protocol, Setting, centre, expected, slopes
+from jnm.studies.neuron_number_model import (
+    KNOWN,
+    Beyond,
+    DipoleRecord,
+    Expected,
+    Protocol,
+    Setting,
+    centre,
+    expected,
+    slopes,
+)
 from jnm.studies.neuron_number_record import DipoleView, beyond_linear
 
 MODEL = dict(eta=0.0, C=8.0)
@@ -60,15 +71,18 @@ def test_expected(x64):
     rate = closed_loop_psd(model, jnp.asarray(protocol.f_hz), 1e4).value
     low_pass = 1 / (1 + (2 * np.pi * protocol.f_hz / 1000 * float(model.tau_s)) ** 2) ** 2
     np.testing.assert_allclose(is_.ongoing, 0.8 + (700.0 * 15.0 * 8.0) ** 2 * low_pass * rate, rtol=1e-9)
-    more = expected(centre(setting).at[3].set(jnp.log(700.0)), setting._replace(beyond=200.0)).ongoing - 0.8
+    few = expected(centre(setting).at[3].set(jnp.log(700.0)), setting._replace(beyond=Beyond(200.0, 3.0)))
+    more = few.ongoing - 0.8
     variance = np.sum((15.0 * 8.0) ** 2 * low_pass * rate) * 2.0  # bins are 2 Hz wide
     np.testing.assert_allclose(more / (is_.ongoing - 0.8), 1 + 200 * variance, rtol=1e-7)
     assert is_.variance[3] == pytest.approx(float(is_.ongoing[6]) / 40, rel=1e-12)  # 16 Hz; twice 20 s
+    scatter = few.variance[3] - few.ongoing[6] / 40  # of 10,000 neurons
+    assert float(scatter) == pytest.approx(3.0 * 16 / 1e4 * float(jnp.abs(is_.evoked[3])) ** 2, rel=1e-9)
 
 
 def test_score(x64):
-    """The gradient of scoring against finite differences of the likelihood."""
-    setting = made_setting()
+    """The gradient of scoring against finite differences of the likelihood, with few neurons too."""
+    setting = made_setting()._replace(beyond=Beyond(200.0, 3.0))
     theta = centre(setting).at[3].set(7.0)
     is_ = expected(theta, setting)
     record = DipoleRecord(is_.evoked * (1.1 + 0.1j), is_.ongoing * 1.3)
@@ -142,17 +156,30 @@ def test_coverage(view):
     assert np.all(study.median_error < 0.25), str(study)
 
 
+def test_what_many_networks_tell_of_few_neurons():
+    """Power that grows with the variance of the source, answers that scatter: drawn as they should be, found again."""
+    rng, protocol = np.random.default_rng(0), Protocol()
+    wanted = [Expected(np.full(25, 2.0 + 0j), np.full(25, 1e-3), np.full(49, x)) for x in rng.uniform(1e-6, 1e-5, 400)]  # pyright: ignore
+    sd = np.sqrt((1e-3 + 4 * 2.5 * protocol.lines_hz / 1000) / 2)
+    found = [
+        DipoleRecord(w.evoked + sd * (rng.standard_normal((2, 25)).T @ [1, 1j]), w.ongoing * (1 + 200 * 98 * w.ongoing))
+        for w in wanted
+    ]
+    assert record._excess(wanted, found, protocol) == pytest.approx(200, rel=1e-6)  # 49 bins of 2 Hz
+    assert record._scatter(wanted, found, 1000, protocol) == pytest.approx(2.5, rel=0.05)  # s.e. 1 %
+
+
 @pytest.mark.slow
 def test_beyond_linear():
-    """A thousand neurons have more power than the theory of first order: some 190 times the variance of their source."""
-    found = beyond_linear(jnm.Pyramidal(**MODEL), jax.random.key(77))
-    assert 100 < found < 300
+    """A thousand neurons have more power than the theory of first order, and answers of their own."""
+    found = beyond_linear(jnm.Pyramidal(**MODEL), jax.random.key(77), draws=20)
+    assert 100 < found.power < 300 and 1.0 < found.answer < 6.0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n", [1e3, 1e5])
 def test_neurons(view, n):
     """Spikes: neurons themselves, and a virtual ensemble; within three standard deviations of the truth."""
-    study = neuron_number_study(view, jax.random.key(4), n=n, seeds=3, beyond=190.0)
+    study = neuron_number_study(view, jax.random.key(4), n=n, seeds=3)
     sd = neuron_bound(view, jnm.Pyramidal(**MODEL), n, 1000.0).sd["n"]
     assert np.all(np.abs(np.log(study.n / n)) < 3 * sd), str(study)

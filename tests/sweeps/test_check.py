@@ -50,6 +50,12 @@ def test_a_simulation_of_a_mass():
     assert table["mean"].others["float64"].dtype == float
 
 
+def test_both_parts_of_a_complex_conclusion_count():
+    table = check(lambda dt=0.1: {"z": 1.0 + 10j * jnp.asarray(dt)})
+    assert table.moved == ("z",) and "1+1j" in str(table)
+    assert table["z"].changes["dt / 2"] == pytest.approx(0.5 / np.sqrt(2), rel=1e-6)
+
+
 def test_what_is_refused():
     with pytest.raises(ValueError, match=r"takes model without a default"):
         check(lambda model, dt=0.1: 1.0)
@@ -57,5 +63,9 @@ def test_what_is_refused():
         check(lambda: 1.0)
     with pytest.raises(ValueError, match="returned b; at first a"):
         check(lambda dt=0.1: {"a" if dt == 0.1 else "b": 1.0})
+    with pytest.raises(ValueError, match=r"dt / 2: a has shape \[20\], at first \[10\]"):
+        check(lambda dt=0.1: {"a": jnp.ones(round(1 / dt))})
+    with pytest.raises(ValueError, match="default of dt is None"):
+        check(lambda dt=None: 1.0)
     with pytest.raises(KeyError, match="no conclusion"):
         check(lambda dt=0.1: {"a": dt / dt})["b"]

@@ -35,6 +35,12 @@ def test_lines():
     np.testing.assert_array_equal(ax.lines[1].get_ydata(), cube("speed", "eta")[:, 1])
 
 
+def test_no_line_is_left_out():
+    ax = jnm.plot.sweep(cube("gain", "speed"), kind="lines").axes[0]
+    assert len(ax.lines) == len(ax.get_legend().get_texts()) == 8
+    assert len({str(line.get_color()) for line in ax.lines}) == 8
+
+
 def test_a_map_has_its_cells_around_the_values():
     figure = jnm.plot.sweep(cube("gain", "speed"))
     ax, bar = figure.axes

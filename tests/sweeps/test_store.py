@@ -133,6 +133,7 @@ def test_a_finished_store_is_read_and_nothing_is_computed(half, counted, monkeyp
     monkeypatch.setattr(stores, "_try_to_write", lambda *_: pytest.fail("nothing is to be written"))
     again = sweep(double, members, store=path)
     assert not counted and again.double[-1] == 78.0 and again.attrs["jnm"] == jnm.__version__
+    assert again.attrs["key"] == "none" and "random key" not in jnm.cite(jnm.ING(), again).methods
     plain = xarray.open_zarr(path, consolidated=True, decode_timedelta=False)
     assert plain.row.dims == ("eta", "row_0") and plain.status.dtype == np.int32
 
@@ -171,6 +172,9 @@ def test_a_corrupt_block_is_told_and_computed_anew(half, counted):
     damaged.unlink()
     with pytest.raises(ValueError, match="row/c/1/0 is missing"):
         sweep(double, members, store=path)
+    (path / "status" / "c" / "0").write_bytes(b"no chunk")
+    with pytest.raises(ValueError, match="is damaged .* it names the block"):
+        open_store(path)
     (path / ".sweep" / "record.json").write_text("{")
     with pytest.raises(ValueError, match="record of the store"):
         sweep(double, members, store=path)

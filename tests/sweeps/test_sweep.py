@@ -72,6 +72,21 @@ def test_double_precision(x64):
     np.testing.assert_allclose(result.r[1], run(members[1], members.key(key, 1)).ys.r, rtol=1e-12)
 
 
+def test_a_key_that_is_given_is_heard():
+    """Also by a function that has one by default; seeds that no function hears would all give the same."""
+    members, key = grid(jnm.ING(), (eta, "seed"), ([1.0, 2.0], range(3))), jax.random.key(7)
+    usual = jax.random.key(0)
+
+    def draw(model, key=usual):
+        return {"x": jax.random.uniform(key)}
+
+    drawn = sweep(draw, members, key=key).x
+    np.testing.assert_array_equal(drawn[0], [jax.random.uniform(jax.random.fold_in(key, i)) for i in range(3)])
+    for fn, options in ((eta, {}), (eta, {"key": key}), (draw, {})):
+        with pytest.raises(ValueError, match="members of all seeds would be the same"):
+            sweep(fn, members, **options)
+
+
 def test_one_compilation_for_all_chunks():
     traces = []
 
@@ -184,6 +199,8 @@ def test_auto_fills_a_fraction_of_the_device(monkeypatch):
         (lambda m: jnp.arange(5)[jnp.arange(5) < m.eta], "one shape for all"),
         (lambda m: 1.0 if m.eta > 3 else 2.0, "a Python if"),
         (lambda m: None, "returned nothing"),
+        (lambda m: {"a/b": m.eta}, "fn returns 'a/b'; wanted a name without '/'"),
+        (lambda m: {"": m.eta}, "fn returns ''"),
         (lambda m: {"eta": m.eta}, "a name the sweep itself needs"),
         (lambda m: {"ok": m.eta}, "a name the sweep itself needs"),
         (lambda m: m, "name the sweep itself needs"),
@@ -203,12 +220,17 @@ def test_arguments_that_are_refused():
         ({"on_error": "ignore"}, "known are"),
         ({"dims": {"power": ("f",)}}, "dims names power"),
         ({"dims": {"value": ("f",)}}, "one name an axis"),
+        ({"dims": {"row": ("to", "to")}}, "one name an axis, each its own"),
+        ({"dims": {"row": ("ok", "to")}}, "dims of row name 'ok'"),
         ({"key": 3}, "key = 3"),
         ({"devices": []}, "devices is empty"),
         ({"microbatch": -1}, "microbatch = -1"),
+        ({"microbatch": 0}, "microbatch = 0"),
     ):
         with pytest.raises(ValueError, match=told):
-            sweep(lambda m: m.eta, members, **options)
+            sweep(lambda m: {"value": m.eta, "row": m.eta * jnp.ones((2, 2))}, members, **options)
+    with pytest.raises(ValueError, match="grid has an axis 'ok'"):
+        sweep(lambda m: m.eta, grid(jnm.ING(), {"ok": eta}, {"ok": [1.0]}))
     with pytest.raises(ValueError, match=r"jnm.grid\(model"):
         sweep(lambda m: m.eta, [jnm.ING()])
 

@@ -51,10 +51,23 @@ def read(path: str | os.PathLike[str]) -> Parts:
     return reader(path)
 
 
-def lengths(path: str | os.PathLike[str]) -> Any:
-    """The tract lengths in a file that holds nothing else, whatever it calls them."""
+def lengths(path: str | os.PathLike[str], labels: Sequence[str] | None = None) -> Any:
+    """The tract lengths in a file that holds nothing else, whatever it calls them; where it names regions, by `labels`.
+
+    Raises `ValueError` for names that are not those of `labels`.
+    """
     parts = read(path)
-    return parts["lengths"] if "lengths" in parts else parts["weights"]
+    matrix, own = parts["lengths"] if "lengths" in parts else parts["weights"], list(parts.get("labels", ()))
+    if labels is None or not own or own == list(labels):
+        return matrix
+    if sorted(own) != sorted(labels) or len(set(own)) < len(own):
+        strange = [name for name in own if name not in labels] or own
+        raise ValueError(
+            f"{path} names other regions than the weights do, {', '.join(map(repr, strange[:5]))} among them; name them "
+            "alike, or leave the names out where the order is the same."
+        )
+    order = [own.index(name) for name in labels]
+    return np.asarray(matrix)[np.ix_(order, order)]
 
 
 def write(path: str | os.PathLike[str], content: Mapping[str, np.ndarray], labels: Sequence[str], **known: str) -> None:

@@ -15,6 +15,7 @@ the regions reach are the same for all explanations and left out.
 MacKay DJC (1992) Bayesian interpolation. Neural Comput 4:415-447.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -65,16 +66,27 @@ class Fitted(NamedTuple):
     """Variance of what is not explained, over that of the baseline."""
     log_evidence: float
     steps: int
+    sd: dict[str, np.ndarray]
+    """Laplace's standard deviation of each of theta, on its unconstrained line."""
+
+    def value(self, name: str) -> float:
+        """One of theta that is a single number, such as "speed"."""
+        return float(_places(self.model)[name].where(self.model))
+
+    def interval(self, name: str, level: float = 0.9) -> tuple[float, float]:
+        """Laplace's interval of it."""
+        from scipy.stats import norm
+
+        place = _places(self.model)[name]
+        middle, reach = place.domain.unconstrain(place.where(self.model)), norm.ppf((1 + level) / 2) * self.sd[name]
+        low, high = (float(place.domain.constrain(middle + sign * reach)) for sign in (-1, 1))
+        return low, high
 
     def moments(self, duration: float) -> Float[np.ndarray, "time region"]:
         """What the regions do for so many ms, every `INTERVAL` ms, nA m."""
-        samples = round(duration / INTERVAL)
         with jax.enable_x64(True):
-            wide = cast(self.model, jnp.float64)
-            all_regions, inputs = jnp.eye(len(wide.strength)), wide.strength[:, None]
-            return np.asarray(
-                _design(wide, samples, INTERVAL, _order(self.entry, duration), all_regions, inputs)[..., 0]
-            )
+            wide, order = cast(self.model, jnp.float64), _order(self.entry, duration)
+            return np.asarray(_moments(wide, round(duration / INTERVAL), order))
 
 
 def fit_entry(model: AbstractResponse, view: View, entry: Entry, *, steps: int = 12) -> Fitted:
@@ -90,12 +102,19 @@ def fit_entry(model: AbstractResponse, view: View, entry: Entry, *, steps: int =
             point = _Point.of(task, new.theta, new.F, spread, centre, _error(task, new, spread))
             if gain < _ENOUGH and abs(point.variance - before) < 0.01 * before:
                 break
-        evidence, variance = _evidence(task, point, spread), point.variance
+        evidence, sd = _laplace(task, point, spread)
         found = _placed(task.model, jnp.asarray(point.theta))
     strengths = np.zeros(len(model.strength))
     strengths[entry.regions] = np.asarray(task.sd) * point.w[: len(entry.regions)]
     found = eqx.tree_at(lambda m: m.strength, cast(found, jnp.zeros(()).dtype), jnp.asarray(strengths, float))
-    return Fitted(found, entry, variance / float(task.variance), evidence, taken)
+    return Fitted(found, entry, point.variance / float(task.variance), evidence, taken, sd)
+
+
+def silence(view: View) -> float:
+    """The log evidence of no response at all: noise, of the variance that suits it best but no less than the baseline's."""
+    data, weight = view.data[THIN - 1 :: THIN], _weight(view)
+    v = max(float(np.mean(data**2)), view.variance)
+    return -weight * float(data.size * np.log(2 * np.pi * v) + np.sum(data**2) / v) / 2
 
 
 # ---------------------------------------------------------------------------------------------------------------- task
@@ -121,7 +140,7 @@ class _Task(eqx.Module):
         inputs = np.zeros((len(model.strength), -(-len(sd) // _PAD) * _PAD))
         inputs[entry.regions, np.arange(len(sd))] = sd
         order = _order(entry, len(view.data) * INTERVAL)
-        weight = min(1.0, float(THIN * view.independent))
+        weight = _weight(view)
         data, gain, variance = (jnp.asarray(x) for x in (view.data[THIN - 1 :: THIN], view.gain, view.variance))
         return cls(cast(model, jnp.float64), data, gain, jnp.asarray(sd), jnp.asarray(inputs), order, variance, weight)
 
@@ -129,6 +148,11 @@ class _Task(eqx.Module):
     def independent(self) -> float:
         """n_eff."""
         return self.weight * self.data.size
+
+
+def _weight(view: View) -> float:
+    """n_eff / n of the thinned data."""
+    return min(1.0, float(THIN * view.independent))
 
 
 def _order(entry: Entry, duration: float) -> Int[Array, " fine"]:
@@ -163,10 +187,14 @@ def _start(task: _Task, spread: np.ndarray, centre: np.ndarray) -> "_Point":
     return max(points, key=lambda one: one.log_joint)
 
 
+def _named(model: AbstractResponse) -> Callable[[Array], dict[str, Array]]:
+    """From a flat theta to its parts by name."""
+    like = {name: place.domain.unconstrain(place.where(model)) for name, place in _places(model).items()}
+    return ravel_pytree(like)[1]
+
+
 def _placed(model: AbstractResponse, theta: Float[Array, " parameter"]) -> AbstractResponse:
-    places = _places(model)
-    like = {name: place.domain.unconstrain(place.where(model)) for name, place in places.items()}
-    free = ravel_pytree(like)[1](theta)
+    places, free = _places(model), _named(model)(theta)
     values = [place.domain.constrain(free[name]) for name, place in places.items()]
     return eqx.tree_at(lambda m: [place.where(m) for place in places.values()], model, values)
 
@@ -179,6 +207,12 @@ def _design(
     each = eqx.tree_at(lambda m: m.strength, model, jnp.ones_like(model.strength)).moments(samples * step)
     every = round(step / INTERVAL)
     return jnp.einsum("tr,dr,ri->tdi", each[every - 1 :: every], gain, inputs)
+
+
+@eqx.filter_jit
+def _moments(model: AbstractResponse, samples: int, order: Array) -> Float[Array, "time region"]:
+    all_regions, inputs = jnp.eye(len(model.strength)), model.strength[:, None]
+    return _design(model, samples, INTERVAL, order, all_regions, inputs)[..., 0]
 
 
 @eqx.filter_jit
@@ -269,7 +303,10 @@ def _shares(task: _Task, point: _Point, spread: np.ndarray) -> np.ndarray:
     return np.append(values / (1 + values), np.full(len(spread), 0.5))
 
 
-def _evidence(task: _Task, point: _Point, spread: np.ndarray) -> float:
+def _laplace(task: _Task, point: _Point, spread: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
+    """Log evidence, and the standard deviations of theta."""
     J, prior = _curvature(task, point, spread)
     H = task.weight / point.variance * J.T @ J + np.diag(prior)
-    return float(point.log_joint + len(H) / 2 * np.log(2 * np.pi) - np.linalg.slogdet(H)[1] / 2)
+    evidence = point.log_joint + len(H) / 2 * np.log(2 * np.pi) - np.linalg.slogdet(H)[1] / 2
+    sd = np.sqrt(np.diag(np.linalg.inv(H)))[len(point.w) :]
+    return float(evidence), {name: np.asarray(x) for name, x in _named(task.model)(jnp.asarray(sd)).items()}

@@ -1,6 +1,7 @@
 """What `jnm fit` found, in numbers and in words: tables, verdicts from the numbers, a netCDF file, a figure."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,7 @@ class EvokedFit:
         end = self.times[-1]
         head = ("method", "free numbers", f"0-{self.split:g} fitted", f"{self.split:g}-{end:g} predicted",
                 "sites fitted", "other sites predicted")  # fmt: skip
-        lines = [head, *(_cells(score) for score in self.scores)]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+        return aligned([head, *(_cells(score) for score in self.scores)])
 
     def words(self) -> list[str]:
         """What the numbers say, and what they do not."""
@@ -140,19 +139,26 @@ class EvokedFit:
         return paths  # pyright: ignore[reportReturnType]
 
 
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """A table of rows of equally many cells."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
 def _cells(score: Score) -> tuple[str, ...]:
-    later = "cannot" if score.later is None else _with_error(score.later)
+    later = "cannot" if score.later is None else with_error(score.later)
     return (
         score.method,
         str(score.numbers),
         f"{score.early:.3f}",
         later,
         f"{score.seen:.3f}",
-        _with_error(score.unseen),
+        with_error(score.unseen),
     )
 
 
-def _with_error(held: Held) -> str:
+def with_error(held: Held) -> str:
+    """A held-out share, +- its standard error."""
     return f"{held.share:.3f} +- {held.error:.3f}"
 
 

@@ -69,10 +69,7 @@ def fit_evoked(
     folder = None if out is None else writable(out)
     if short:
         folds, permutations, steps = 2, 1, 20
-    if not 0 < split < stop or round(split / BLOCK) * BLOCK != split or round(stop / BLOCK) * BLOCK != stop:
-        raise ValueError(f"split = {split}, stop = {stop} ms; wanted 0 < split < stop, both multiples of {BLOCK:g} ms.")
-    if folds < 2 or permutations < 1:
-        raise ValueError(f"folds = {folds}, permutations = {permutations}; wanted at least 2 and 1.")
+    check_plan(split, stop, folds, permutations)
     data = EvokedData.from_mne(evoked, cov, forward, condition=condition, lowpass=lowpass, stop=stop)
     lead = LeadField.from_mne(forward, parcels if parcels is not None else made_parcels(forward))
     connectome, lead = matched(connectome, lead)
@@ -82,13 +79,25 @@ def fit_evoked(
     return result
 
 
-def _study(data, lead, connectome, split, stop, folds, permutations, steps, progress) -> EvokedFit:
+def check_plan(split: float, stop: float, folds: int, permutations: int) -> None:
+    """Refuse what cannot be held out."""
+    if not 0 < split < stop or round(split / BLOCK) * BLOCK != split or round(stop / BLOCK) * BLOCK != stop:
+        raise ValueError(f"split = {split}, stop = {stop} ms; wanted 0 < split < stop, both multiples of {BLOCK:g} ms.")
+    if folds < 2 or permutations < 1:
+        raise ValueError(f"folds = {folds}, permutations = {permutations}; wanted at least 2 and 1.")
+
+
+def views(data: EvokedData, lead: LeadField, stop: float, folds: int) -> tuple[Task, list[tuple[Task, View]]]:
+    """The whole recording, and pairs of most sites and the others, up to `stop` ms."""
     times = np.arange(1, round(stop / INTERVAL) + 1) * INTERVAL
-    whole = Task.of(data, lead, times)
-    sites = [
-        (Task.of(seen, lead, times), View.of(unseen, lead, times))
-        for seen, unseen in split_sites(data, folds, SITES_SEED)
-    ]
+    parts = split_sites(data, folds, SITES_SEED)
+    sites = [(Task.of(seen, lead, times), View.of(unseen, lead, times)) for seen, unseen in parts]
+    return Task.of(data, lead, times), sites
+
+
+def _study(data, lead, connectome, split, stop, folds, permutations, steps, progress) -> EvokedFit:
+    whole, sites = views(data, lead, stop, folds)
+    times = np.arange(1, round(stop / INTERVAL) + 1) * INTERVAL
     network = StruckNetwork.of(connectome)
     methods = _methods(network, permutations, steps, data.effective_samples(stop))
     with progress_bar(1 + len(methods) * (1 + folds), progress and someone_watches(), unit="fit") as bar:

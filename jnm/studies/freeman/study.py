@@ -83,7 +83,8 @@ def validity(
     """The whole protocol over a grid of `p` and `fraction_excitatory`; an xarray Dataset with every observable.
 
         >>> found = jnm.studies.validity("A", key=jax.random.key(0), store="validity-A")
-        >>> jnm.plot.validity(found)
+        >>> from jnm.plot import validity as pictures
+        >>> pictures.maps(found)
 
     The paper's size is n=10_000, t1=30_000.0, discard=3_000.0, repeats=10. A study with a `store` (a folder) keeps each
     grid point as it is done, and goes on where it stopped.
@@ -99,7 +100,8 @@ def validity(
     - `progress`: shows a bar (default: if someone watches).
 
     **Result.** Along `series` (network, twin, CFM, MFM), `model` (all but the network), `mass`, `term` of the error
-    budget, `repeat`, `population`, `frequency`: see `long_name` and `units` of each variable. What diverged is NaN.
+    budget, `repeat`, `population`, `frequency`: see `long_name` and `units` of each variable. What diverged is NaN,
+    and so are spectral numbers of what stands still.
 
     Raises `ValueError` for what `LIFNetwork.preset` refuses, impossible times, and a store of another study.
     """
@@ -160,7 +162,7 @@ def _together(runs: list[Repeat], dt: float) -> dict[str, Any]:
         "chi_square_repeat": chi_each,
         "chi_square": [_chi(average[0], other) for other in average[1:]],
         "median_frequency": [_median(f_hz, S) for S in average],
-        "peak_frequency": [f_hz[np.argmax(S)] if np.all(np.isfinite(S)) else np.nan for S in average],
+        "peak_frequency": [f_hz[np.argmax(S)] if _moves(S) else np.nan for S in average],
         "distinguished_by_correlation": by_correlation,
         "distinguished_by_spectrum": [distinguished_by_spectrum(chi_each[:, k], chi_each[:, 0]) for k in (1, 2)],
         "floor_correlation": floor_rho,
@@ -171,11 +173,16 @@ def _together(runs: list[Repeat], dt: float) -> dict[str, Any]:
 
 
 def _chi(P: np.ndarray, Q: np.ndarray) -> float:
-    return float(chi_square(jnp.asarray(P), jnp.asarray(Q))) if np.all(np.isfinite(Q)) else np.nan
+    return float(chi_square(jnp.asarray(P), jnp.asarray(Q))) if _moves(P) and _moves(Q) else np.nan
 
 
 def _median(f_hz: np.ndarray, S: np.ndarray) -> float:
-    return float(median_frequency(f_hz, jnp.asarray(S))) if np.all(np.isfinite(S)) else np.nan
+    return float(median_frequency(f_hz, jnp.asarray(S))) if _moves(S) else np.nan
+
+
+def _moves(S: np.ndarray) -> bool:
+    """Whether a spectrum is that of something: of a mass that diverged it is not, nor of one that stands still."""
+    return bool(np.all(np.isfinite(S)) and np.sum(S) > 0)
 
 
 def _dataset(xr: Any, found: dict, ps: np.ndarray, fractions: np.ndarray, record: dict) -> Any:

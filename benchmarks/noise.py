@@ -16,9 +16,11 @@ last row takes the noise away, the most that any generator could gain.
 
 **Verdict: the present generator stays.** All pass but pcg4d, of which some input bits turn an output bit always or never (it
 is made for counters that are pixels). But what a cheaper generator saves is little of what noise costs in a simulation of 64
-members: 1.06 times as fast with 13 rounds, 1.12 with the mix, 1.15 with the mix and the one polynomial, against 1.2 asked
-for, and against 3.2 with no noise at all. (The package against its like in this script gave 1.04: so exact are these.) A
-number costs 5.2 ns now, 3.3 at best. The mix also has no literature behind it as a generator, only its hash has.
+members: 1.04 times as fast with 13 rounds, 1.11 with the mix, 1.12 with the mix and the one polynomial, against 1.2 asked
+for, and against 2.15 with no noise at all. (The package against its like in this script gave 1.02: so exact are these.) A
+number costs 5.0 ns now, 3.4 at best. The mix also has no literature behind it as a generator, only its hash has. Far more
+than by any of these was gained by making each number by itself: halves of a step that are made of two words of one counter
+and then joined are a loop with a branch, which is not vectorised.
 """
 
 import argparse

@@ -117,6 +117,7 @@ class Descent(eqx.Module):
 
 
 def is_solver(optimiser: Any) -> bool:
+    """Whether it is one of optimistix for least squares, and not an optax optimiser."""
     import optimistix
 
     return isinstance(optimiser, optimistix.AbstractLeastSquaresSolver)

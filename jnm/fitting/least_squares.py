@@ -80,6 +80,8 @@ def stacked(terms: Any, model: Any, keys: PRNGKeyArray) -> list[Array]:
 
 @eqx.filter_jit
 def solved(solver: Any, terms: Any, build: Any, theta: PyTree, keys: PRNGKeyArray, steps: int) -> Any:
+    """Theta after at most `steps` steps of the solver on the stacked residuals, and how it ended."""
+
     def residuals(theta, _):
         return stacked(terms, build(theta), keys)
 

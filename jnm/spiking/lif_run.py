@@ -114,6 +114,7 @@ def first_state(net: "LIFNetwork", key: Key[Array, "..."] | None, start: Any) ->
 
 
 def check_key(net: "LIFNetwork", key: Any, noisy: bool, given: bool) -> None:
+    """Raise `ValueError` for a key that is no key, or that is missing where noise or events are drawn."""
     outside = net.external_graph is not None and not given
     drawn = [name for name, needed in (("membrane noise", noisy), ("external events", outside)) if needed]
     if key is None and drawn:
@@ -136,6 +137,7 @@ def event_quantiles(net: "LIFNetwork", dt: float) -> Array:
 
 
 def checked_events(net: "LIFNetwork", events: ArrayLike, steps: int) -> np.ndarray:
+    """Given events as int32 [step, most in a step]; raises `ValueError` for others than known sources, filled up with -1."""
     given = np.asarray(events)
     if net.external_graph is None:
         raise ValueError("LIFNetwork.run: events are given, and the network has no external_graph.")

@@ -141,6 +141,7 @@ class Counts(NamedTuple):
 
 
 def counts(model, k, t1, dt, discard, every, final) -> Counts:
+    """Steps and intervals of a run; raises `ValueError` for times, intervals and numbers of exponents that do not fit."""
     n = flat(model.init()).size
     if not 1 <= k <= n:
         raise ValueError(f"lyapunov: k = {k}; the model has {n} variables and so many exponents.")

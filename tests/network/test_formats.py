@@ -277,7 +277,7 @@ def damaged(data, content: bytes) -> bytes:
     return bytes(changed)
 
 
-def read_or_refused(originals, folder, data) -> None:
+def assert_read_or_refused(originals, folder, data) -> None:
     """What is read is finite and square; what is refused is named."""
     name = data.draw(st.sampled_from(sorted(originals)))
     for other, content in originals.items():
@@ -298,11 +298,11 @@ DAMAGE = {"deadline": None, "suppress_health_check": [HealthCheck.function_scope
 @settings(max_examples=120, **DAMAGE)
 @given(data=st.data())
 def test_a_damaged_file_is_read_or_refused_and_never_crashes(originals, tmp_path, data):
-    read_or_refused(originals, tmp_path, data)
+    assert_read_or_refused(originals, tmp_path, data)
 
 
 @pytest.mark.slow
 @settings(max_examples=2000, **DAMAGE)
 @given(data=st.data())
 def test_many_damaged_files_are_read_or_refused(originals, tmp_path, data):
-    read_or_refused(originals, tmp_path, data)
+    assert_read_or_refused(originals, tmp_path, data)

@@ -44,7 +44,7 @@ def zipped(path, files, folder="", **kinds):
     return path
 
 
-def check(found: Connectome) -> None:
+def assert_read(found: Connectome) -> None:
     np.testing.assert_array_equal(found.weights, [[0, 1], [2.5, 0]])
     np.testing.assert_array_equal(found.lengths, [[0, 31.5], [30, 0]])
     np.testing.assert_allclose(found.centres, [[-9.885591, -47.084818, -3.13936], [9.9, -47, -3]], rtol=1e-6)
@@ -54,12 +54,12 @@ def check(found: Connectome) -> None:
 
 @pytest.mark.parametrize("folder", ["", "connectivity_192/"])
 def test_a_zip(tmp_path, folder):
-    check(Connectome.read(zipped(tmp_path / "c.zip", FILES, folder, compression=zipfile.ZIP_DEFLATED)))
+    assert_read(Connectome.read(zipped(tmp_path / "c.zip", FILES, folder, compression=zipfile.ZIP_DEFLATED)))
 
 
 def test_a_zip_from_a_macintosh_with_packed_files(tmp_path):
     files = {"c/" + name + ".bz2": bz2.compress(text.encode()) for name, text in FILES.items()}
-    check(
+    assert_read(
         Connectome.read(
             zipped(tmp_path / "c.zip", files | {"__MACOSX/c/._weights.txt": b"\0\xff", "c/.DS_Store": b"x"})
         )
@@ -71,7 +71,7 @@ def test_a_folder(tmp_path):
         (tmp_path / name).write_text(text)
     (tmp_path / "weights.txt").unlink()
     (tmp_path / "weights.txt.bz2").write_bytes(bz2.compress(FILES["weights.txt"].encode()))
-    check(Connectome.read(tmp_path))
+    assert_read(Connectome.read(tmp_path))
 
 
 def test_regions_without_a_direction_leave_orientations_out(tmp_path):

@@ -10,6 +10,7 @@ from jnm.spiking import LIFNetwork
 from jnm.studies.freeman import TERMS, closed_loop, error_budget, mass_of, reconstruct
 from jnm.studies.freeman.point import draw_events
 from jnm.studies.freeman.significance import distinguished_by_correlation, distinguished_by_spectrum
+from jnm.studies.freeman.study import _chi, _median
 
 N, M, DT = 200, 10_000, 0.1
 
@@ -154,3 +155,10 @@ def test_inputs_of_another_shape_are_refused():
         reconstruct(jnm.FreemanMFM(), np.ones((5, 2)), DT, -60.0)
     with pytest.raises(ValueError, match="CFM"):
         mass_of(LIFNetwork.preset("A", p=0.1, fraction_excitatory=0.8, n=50, key=jax.random.key(0)), "JR", -60.0)
+
+
+def test_what_stands_still_has_no_spectral_numbers():
+    """Without excitatory neurons no source is heard: such a mass has no power, and its study goes on."""
+    f_hz, moving, still = np.arange(1.0, 9.0), np.ones(8), np.zeros(8)
+    assert _chi(moving, moving) == 0.0 and np.isfinite(_median(f_hz, moving))
+    assert np.isnan([_chi(moving, still), _chi(still, moving), _median(f_hz, still)]).all()

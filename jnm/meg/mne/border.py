@@ -44,6 +44,7 @@ def from_si(ch_types: Sequence[str]) -> np.ndarray:
 
 
 def check_info(info: Any) -> None:
+    """Raise `ValueError` for anything but an mne.Info."""
     if not isinstance(info, import_mne().Info):
         raise ValueError(f"wanted an mne.Info (raw.info, epochs.info, evoked.info), got {type(info).__name__}.")
 

@@ -12,11 +12,12 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Complex, Float
+from jaxtyping import Array, Complex, Float
 
 from jnm.fitting.measured_csd import Measured, Taper
 from jnm.fitting.whittle import independent_share
 from jnm.studies.meg_recovery.brain import Brain
+from jnm.studies.whole_chain.fits import Estimates
 
 _STEPS, _ARRIVED = 30, 1e-2  # at most, and in standard deviations the step of a fit that has come to its end
 _LONGEST, _DAMPING = 0.7, 1e-4  # of a step, in logarithms; of the first step
@@ -27,14 +28,6 @@ class View(NamedTuple):
 
     lead: Float[Array, "row region"]
     noise: Float[Array, "row row"] | None
-
-
-class Estimates(NamedTuple):
-    """Of many subjects: theta, its covariance, and whether each fit came to its end."""
-
-    theta: Float[Array, "subject parameter"]
-    covariance: Float[Array, "subject parameter parameter"]
-    arrived: Bool[Array, " subject"]
 
 
 class _At(NamedTuple):

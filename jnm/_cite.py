@@ -41,8 +41,8 @@ def cite(model: eqx.Module, *data: Any) -> Citation:
     does not hold is not said. Raises `TypeError` for something that is not a model.
     """
     records = [record for thing in data if (record := _record(thing))]
-    sources = [*describe(model).citations, *(getattr(thing, "citation", "") for thing in data)]
-    sources = list(dict.fromkeys(filter(None, sources)))
+    papers = [paper for thing in data for paper in getattr(thing, "citation", "").splitlines()]
+    sources = list(dict.fromkeys(filter(None, [*describe(model).citations, *papers])))
     known = records[0] if records else {}
     libraries = {name: str(known.get(name, version)) for name, version in versions().items()}
     paragraph = " ".join(filter(None, [_model(model, sources), *map(_run, records), _software(libraries)]))

@@ -42,6 +42,7 @@ class Description:
     title: str
     rows: tuple[Row, ...]
     citations: tuple[str, ...]
+    """Papers, each once."""
 
     def __getitem__(self, name: str) -> Row:
         """The row of one parameter by its path: `describe(net)["node.eta"]`."""
@@ -106,8 +107,8 @@ def describe(model: eqx.Module) -> Description:
         raise TypeError(f"describe() wants a model, a network or a part of one; got {type(model).__name__}.")
     named = getattr(model, "preset", "")
     title = type(model).__name__ + (f" (preset {named})" if named else "")
-    citations = dict.fromkeys(getattr(part, "citation", "") for _, part in _parts(model))
-    return Description(title, tuple(_rows(model)), tuple(filter(None, citations)))
+    papers = [paper for _, part in _parts(model) for paper in getattr(part, "citation", "").splitlines()]
+    return Description(title, tuple(_rows(model)), tuple(dict.fromkeys(filter(None, papers))))
 
 
 def _parts(module: eqx.Module, path: str = "") -> Iterator[tuple[str, eqx.Module]]:

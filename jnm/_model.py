@@ -49,7 +49,7 @@ class AbstractModel(eqx.Module):
     """How multiplicative noise is to be read; None for additive noise, where both readings agree."""
 
     citation: ClassVar[str] = ""
-    """Whom to cite for the model."""
+    """Whom to cite for the model, one paper a line."""
 
     rank: ClassVar[int] = 0
     """Axes of a single node's state: 1 where populations lead, 0 without them; a network appends the region axis."""

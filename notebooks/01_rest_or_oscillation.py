@@ -102,7 +102,6 @@ for (eta, rate, f_hz), place in zip(hopfs, ((13.0, 260.0), (80.5, 70.0)), strict
         arrowprops=dict(arrowstyle="-", color=plot.RED, shrinkB=6),
     )  # fmt: skip
 main.set(xlabel="drive η", ylabel="rate (spikes/s)", xlim=(0, 98), ylim=(0, None))
-main.legend(frameon=False, loc="upper right")
 main.set_title("One inhibitory population: rest, gamma, rest", loc="left", fontweight="bold")
 
 for name, eta in zip("BCD", (3.0, 20.0, 95.0), strict=True):
@@ -114,6 +113,8 @@ for name, eta in zip("BCD", (3.0, 20.0, 95.0), strict=True):
     panel.set(xlabel="time (ms)", ylim=(0, None), xlim=(0, 100))
     panel.set_title(f"pushed off its rest at η = {eta:g}", loc="left", fontsize=10)
     main.plot(eta, 0.025, "^", transform=main.get_xaxis_transform(), color=plot.ORANGE, ms=8, clip_on=False)
+main.plot([], [], "^", color=plot.ORANGE, ms=8, label="pushed off its rest below")
+main.legend(frameon=False, loc="upper right")
 ax["B"].set_ylabel("spikes/s")
 plt.close(figure)
 figure

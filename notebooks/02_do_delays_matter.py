@@ -140,7 +140,8 @@ for name, tangent, quotient in zip("SRP", slopes[n_speeds // 2], difference, str
 # %% [markdown]
 # ## The sweep
 #
-# Arrows are the gradients: they point uphill, along the tangent.
+# Arrows are the gradients: they point uphill, along the tangent. Triangles mark the speeds whose activity is shown at
+# the right.
 
 # %%
 shown = (6.0, 15.0, 60.0)  # mm/ms
@@ -237,8 +238,8 @@ for until in (100.0, 200.0) if short else (100.0, 200.0, 400.0, 800.0):
 # still looks together.
 
 # %%
-delays = np.linspace(0.5, 18.0, 6 if short else 15)  # ms
-anywhere = np.linspace(-0.5, 0.98, 5 if short else 13)
+delays = np.linspace(0.5, 7.5, 3) if short else np.linspace(0.5, 18.0, 15)  # ms
+anywhere = np.linspace(-0.5, 0.98, 4 if short else 13)
 seconds = 0.4 if short else 1.0
 
 
@@ -289,7 +290,7 @@ top.plot(np.full(len(own), delays[-1] + 0.25), own, "_", color="black", ms=6, cl
 top.set(ylabel="eigenvalue Λ of the connectivity", ylim=(anywhere[0], anywhere[-1]))
 top.set_title("A delay breaks synchrony, and a longer one restores it", loc="left", fontweight="bold")
 figure.colorbar(image, ax=top, label="growth rate of the pattern (1/s)")
-plot.axes(bottom).plot(delays, stayed, "o-", color=plot.BLUE, lw=1)
+plot.axes(bottom).plot(delays, stayed, "o-", color=plot.BLUE, lw=1, clip_on=False)
 bottom.fill_between(
     delays,
     0,
@@ -299,10 +300,11 @@ bottom.fill_between(
     alpha=0.15,
     step="mid",
     lw=0,
-    label="a pattern of this connectome grows",
+)
+bottom.text(
+    delays[worst > 0].mean(), 0.5, "a pattern of this\nconnectome grows", ha="center", va="center", color=plot.RED
 )
 bottom.set(xlabel="delay of all fibres (ms)", ylabel=f"synchrony S after {seconds:g} s", ylim=(0, 1.05))
 bottom.set_xlim(delays[0], delays[-1])
-bottom.legend(frameon=False, loc="lower left")
 plt.close(figure)
 figure

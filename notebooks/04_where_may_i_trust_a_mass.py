@@ -68,9 +68,10 @@ plt.close(fig)
 fig
 
 # %% [markdown]
-# The masses follow the desynchronised network, a fraction of a millivolt off. In the slow rhythm both swing wider and
-# later than the network. In the fast one the conventional mass leaves the range of potentials that a neuron can have:
-# its driving force stays what it was at the mean potential, however far V has gone.
+# Above, spikes of every fourth neuron (orange: excitatory, blue: inhibitory); below, the mean potential. The masses
+# follow the desynchronised network, about a millivolt too high. In the slow rhythm both swing wider and later than it. In
+# the fast one the conventional mass leaves the range of potentials that a neuron can have: its driving force stays what
+# it was at the mean potential, however far V has gone.
 
 # %% [markdown]
 # ## The map
@@ -100,7 +101,9 @@ maps
 # ## Why it fails
 #
 # The misfit is a sum. Starting from the exact equation of the mean potential, each assumption of the masses is taken up
-# in turn, and what it costs is measured on the recorded currents.
+# in turn, and what it costs is measured on the recorded currents: no noise of the membranes, no reset, no correlation of
+# conductance and potential, one synaptic time constant for all, a potential slow beside the synapses (so far the modified
+# mass), and a driving force that stays at the mean potential $\bar V$ (the conventional one).
 
 # %%
 budget = pictures.budget(found, list(cells.values())[: 2 if short else 3])
@@ -113,11 +116,11 @@ for (p, fraction), name in zip(list(cells.values())[: 2 if short else 3], cells,
     worst = here.term.values[np.argsort(-np.abs(here.values))[:2]]
     print(
         f"{name}: most costs '{worst[0]}' ({here.sel(term=worst[0]):+.2f} mV), then '{worst[1]}' "
-        f"({here.sel(term=worst[1]):+.2f} mV); together {here.sum():+.2f} mV"
+        f"({here.sel(term=worst[1]):+.2f} mV); all six {here.sum():+.2f} mV"
     )
 
 # %% [markdown]
-# Reset and refractory time are what a mass without spikes cannot know: with every spike a neuron falls by 10 mV and is
-# held for 5 ms. That is nothing at one spike a second, and everything at a hundred. The correlation between a neuron's
-# conductance and its own potential pulls the other way, so that part of the error cancels: the right mean may have two
-# wrong reasons.
+# Reset and refractory time are what a mass without spikes cannot know: with every spike a neuron
+# falls by 10 mV and is held for 5 ms. That is nothing at one spike a second, and everything at a hundred. The correlation
+# between a neuron's conductance and its own potential pulls the other way, so that part of the error cancels: the right
+# mean may have two wrong reasons.

@@ -49,7 +49,6 @@ for name, (p, fraction) in cells.items():
     events = freeman.draw_events(net, jax.random.key(1), round(t1 / STEP), STEP)
     runs = [net.run(t1, STEP, key=jax.random.key(seed), events=events) for seed in (2, 3)]
     targets[name], twins[name] = (freeman.Target.of(run, STEP, BIN) for run in runs)
-targets[name].phi.shape
 
 # %% [markdown]
 # ## Fit, and judge on what was held out
@@ -91,15 +90,15 @@ for name, ax in zip(cells, panels[0], strict=True):
         max(next(s.unexplained for where, m, s in rows if (where, m) == (name, method)), 1e-4) for method in methods
     ]
     colours = [plot.GREY if m[0] in "mAt" else plot.ORANGE if "as it is" in m else plot.BLUE for m in methods]
-    ax.barh(methods[::-1], left[::-1], color=colours[::-1])
+    ax.barh(methods[::-1], np.array(left[::-1]) - 1, left=1.0, color=colours[::-1])  # of 1, which is to explain nothing
     ax.axvline(1.0, color="black", lw=0.8)
     ax.set(title=name, xscale="log", xlabel="variance left unexplained, held out")
 plt.close(fig)
 fig
 
 # %% [markdown]
-# Orange: the masses as they are. Blue: fitted. Grey: the mean of the first half (which explains nothing: 1), an
-# autoregression that is told the network's own past up to 20 ms before, and the twin.
+# Orange: the masses as they are. Blue: fitted. Grey: the mean of the first half (which explains nothing: 1, and more
+# where the mean has moved since), an autoregression that is told the network's own past up to 20 ms before, and the twin.
 
 # %%
 fig, panels = plt.subplots(len(cells), 1, figsize=(11, 2.1 * len(cells)), layout="constrained", squeeze=False)

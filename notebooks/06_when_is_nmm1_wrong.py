@@ -66,9 +66,11 @@ branch = continuation(exact, lambda m: m.eta, 0.0, 100.0)
 branch.plot(lambda t, y: 1000 * y.r, "rate (spikes/s)", left)
 rest = continuation(classical, lambda m: m.eta, 0.0, 100.0)
 left.plot(rest.value[::4], 1000 * np.asarray(rest.state.s)[::4], ".", color=plot.RED, label="classical: rest, stable")
-left.legend(frameon=False)
+left.legend(frameon=False, fontsize=8)
+left.set(xlabel="drive η", ylim=(-40, 1300))
 (border,) = hopf_curves(exact, lambda m: m.eta, 0.0, 80.0, lambda m: m.tau_s, 0.1, 7.0)
 border.plot(border.other / 7.5, "τs / τm", right)
+right.set(xlabel="drive η")
 right.set_title("where oscillation begins", loc="left", fontsize=10)
 plt.close(figure)
 figure
@@ -104,12 +106,12 @@ figure
 # For every ratio of time constants and every weight at $\eta = 10$: how far are the synaptic activities of the two
 # models from each other, after a step of the input and for weak sines of all frequencies? Both are relative to the
 # largest answer of the classical model. Where the exact model oscillates there is no weak answer to compare; that
-# region is bounded by its Hopf points in C, drawn in black.
+# region is bounded by its Hopf points in C, drawn in black. The green bar spans real synapses.
 
 # %%
 tau_m, eta, push = 15.0, 10.0, 1.0
-ratios = np.geomspace(0.1, 10.0, 7 if short else 17)
-weights = np.linspace(-40.0, 20.0, 7 if short else 16)
+ratios = np.geomspace(0.1, 10.0, 5 if short else 17)
+weights = np.linspace(-40.0, 20.0, 5 if short else 16)
 waves = np.geomspace(0.02, 20.0, 120)  # frequencies, in units of 1 / (2 pi tau_m)
 
 
@@ -159,7 +161,11 @@ transient = np.asarray(step(*np.array(grid).T, rates)).reshape(linear.shape)
 # %%
 (edge,) = hopf_curves(pair(0.5, -20.0)[0], lambda m: m.C, -60.0, -1.0, lambda m: m.tau_s, 0.05 * tau_m, 12 * tau_m)
 figure, axes = plt.subplots(1, 3, figsize=(13, 3.8), layout="constrained", sharey=True)
-maps = (("after a step", transient, 1.0), ("weak sines", linear, 1.0), ("resonance of the exact model", quality, 30.0))
+maps = (
+    ("error of NMM1 after a step", transient, 1.0),
+    ("error of NMM1 for weak sines", linear, 1.0),
+    ("resonance of the exact model, peak / DC", quality, 30.0),
+)
 for ax, (title, values, high) in zip(axes, maps, strict=True):
     norm = "log" if high > 1 else None
     shown = ax.pcolormesh(ratios, weights, values, cmap="magma", norm=norm, vmin=1 if high > 1 else 0, vmax=high)
@@ -168,7 +174,7 @@ for ax, (title, values, high) in zip(axes, maps, strict=True):
     ax.set(xscale="log", xlabel="τs / τm", xlim=(ratios[0], ratios[-1]), ylim=(weights[0], weights[-1]))
     ax.set_title(title, loc="left", fontsize=10)
     ax.set_facecolor(plot.GREY)
-    figure.colorbar(shown, ax=ax, label="peak / DC" if high > 1 else "relative error of NMM1")
+    figure.colorbar(shown, ax=ax)
 axes[0].set_ylabel("weight C")
 plt.close(figure)
 figure
@@ -191,6 +197,7 @@ print(f"Share of the map at real synapses in which the exact model oscillates: {
 # constant field of 1 V/m shifts the soma of a resting pyramidal cell by about 0.12 mV (Bikson et al., 2004); with 15 mV
 # from rest to threshold, which is our choice, $\lambda$ = 0.008 per V/m. (Fast fields polarise a cell less. Read the
 # strengths as what reaches the membrane.) Every dot is a simulation read by a lock-in, every line linear theory.
+# At the right the exact model alone; dashed is 5 %.
 
 # %%
 population = jnm.Pyramidal()

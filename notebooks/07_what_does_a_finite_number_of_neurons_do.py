@@ -259,7 +259,7 @@ print(f"Var s = {value:.3g} /ms², d log Var s / d log n = {1000 * slope / value
 
 # %%
 cells = FinitePopulation.of(jnm.Pyramidal(), n=1000)
-fits = fit_finite_size(cells, record_ms=1500.0, key=key, replicates=200)
+fits = fit_finite_size(cells, record_ms=1500.0, key=key, replicates=40 if short else 200)
 figure = fits.plot()
 print(fits)
 plt.close(figure)
@@ -285,6 +285,7 @@ plt.close(figure)
 figure
 
 # %% [markdown]
+# To be known to 5 % (dotted), number and spread take some six seconds, the weight seven minutes, the drive nearly twenty.
 # And that is for spectra that scatter as theory says. Cells of a network have each a drive of their own that stays, so
 # each has lines of its own; at the slow end of the spectrum there are too few of them to make one. Fits to a network
 # begin where lines are dense, at one cycle per $\tau_m$ (67 Hz), and there the estimates scatter as the bound says.

@@ -44,7 +44,8 @@ data = Path(os.environ.get("JNM_DATA", "../../shared/data"))
 # ## A synapse on a dendrite
 #
 # The moment of a dendrite is its synaptic current times a lever, $q = I\,L_{\mathrm{eff}}(x_0, f)$. Half-way along the
-# dendrite the lever is zero, beyond it has the other sign, and fast currents have shorter levers.
+# dendrite the lever is zero, beyond it has the other sign, and fast currents have shorter levers. The cable is passive and
+# unbranched: what branches and active channels do is not in this picture.
 
 # %%
 places, f_hz = np.linspace(0.0, 1.0, 101), np.geomspace(1.0, 1000.0, 100)
@@ -90,16 +91,16 @@ figure
 # %% [markdown]
 # ## A spiking network
 #
-# A network of conductance-based LIF neurons keeps the mean current of each kind of synapse: the mean of the product
-# $g\,(E - V)$, not the product of means. This one fires in step, ten times a second, as no healthy cortex does: an upper
-# bound. With one lever for all synapses excitation and inhibition cancel in part; inhibition at the soma and excitation
-# at the apical dendrite add. Placement decides sign, size and shape.
+# A network of conductance-based LIF neurons keeps the mean current of each kind of synapse into its excitatory cells: the
+# mean of the product $g\,(E - V)$, not the product of means. This one fires in step, ten times a second, as no healthy
+# cortex does: an upper bound. With one lever for all synapses excitation and inhibition cancel in part; inhibition at the
+# soma and excitation at the apical dendrite add. Placement decides sign, size and shape.
 
 # %%
 size, long = (200, 150.0) if short else (1_000, 600.0)
 net = jnm.spiking.LIFNetwork.preset("A", p=0.5, fraction_excitatory=0.6, key=jax.random.key(1), n=size)
 run = net.run(long, 0.1, key=jax.random.key(2), currents=True)
-currents = -jnp.asarray(run.currents.synaptic)[..., None]  # [time, kind, region], pA into a cell
+currents = -jnp.asarray(run.currents.excitatory)[..., None]  # [time, kind, region], pA into a pyramidal cell
 levers = {
     "all at the soma": {"E": 0.3, "I": 0.3, "external": 0.3},
     "excitation apical": {"E": -0.3, "I": 0.3, "external": -0.3},
@@ -111,7 +112,7 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constraine
 for kind, colour in zip((0, 1, 2), (plot.BLUE, plot.RED, plot.GREY), strict=True):
     label = ("excitatory", "inhibitory", "external")[kind]
     plot.axes(left).plot(run.ts[window], currents[window, kind, 0], color=colour, label=label)
-left.set(xlabel="time (ms)", ylabel="mean current into a cell (pA)")
+left.set(xlabel="time (ms)", ylabel="mean current into\nan excitatory cell (pA)")
 for (name, Q), colour in zip(moments.items(), (plot.BLUE, plot.ORANGE), strict=True):
     plot.axes(right).plot(run.ts[window], Q[window] - Q.mean(), color=colour, label=name)
 right.set(xlabel="time (ms)", ylabel="moment of 50,000 cells\nabout its mean (nA m)")
@@ -123,9 +124,10 @@ figure
 # %% [markdown]
 # ## From a column to a region
 #
-# A region of 20 cm² is two thousand patches of 1 mm². If all of them moved together they would make a hundred times
-# what is measured; if none agreed, $\sqrt{n}$ of one. The moment of a region is a statement about how far activity
-# agrees.
+# A region of 20 cm² is two thousand patches of 1 mm² (drawn are 900 of 1.5 mm by 1.5 mm). If all of them moved together
+# they would make a hundred times what is measured; if none agreed, $\sqrt{n}$ of one. The moment of a region is a
+# statement about how far activity agrees. How far it does in a brain the curve does not say; and the region is flat here,
+# while opposite walls of a fold cancel besides.
 
 # %%
 step = 3.0 if short else 1.5  # mm
@@ -150,16 +152,18 @@ figure
 #
 # The same source, 10 nA m along the normal of the cortex, through a real subject's head (a boundary-element model),
 # through the sphere that fits it and through an infinite medium without return currents. The sphere is a fair
-# approximation where the source is tangential; the infinite medium is not.
+# approximation where the source is tangential, as this one was chosen to be; the infinite medium is not. Of radial sources,
+# of which a sphere shows nothing, these maps say nothing.
 
 # %%
 sample = data / "recordings" / "sample"
 forward = mne.read_forward_solution(sample / "sample-oct4-meg-fwd.fif", verbose="error")
 info = mne.read_evokeds(sample / "sample-audvis-ave.fif", 0, verbose="error").info
 radius, origin = (1e3 * x for x in mne.bem.fit_sphere_to_headshape(info, units="m", verbose="error")[:2])
-normals = mne.convert_forward_solution(forward, force_fixed=True, verbose="error")["source_nn"]
+near = [5, 10]  # sources that lie too near to the skull for a BEM
+normals = np.delete(mne.convert_forward_solution(forward, force_fixed=True, verbose="error")["source_nn"], near, axis=0)
 
-lead = LeadField.from_mne(forward)
+lead = LeadField.from_mne(forward, omit=near)
 mags = [name for name, kind in zip(lead.ch_names, lead.ch_types, strict=True) if kind == "mag"]
 head, sensors = lead.pick(mags), Sensors.from_info(info).pick(mags)
 out = np.asarray(head.region_positions) - origin
@@ -188,7 +192,7 @@ figure
 #
 # The network's moment through the subject's head to the best magnetometer, against the noise of the instrument. Even in
 # step a single column is lost in it at higher frequencies. A region of such columns that agree over 3 mm would be far
-# above it, and far above what is measured: some 26 fT/√Hz at 10 Hz in a real recording at rest (one CTF
+# above it, and far above what is measured: some 25 fT/√Hz at 10 Hz in a real recording at rest (one CTF
 # channel), brain and surroundings together. Cells in cortex are far less in step than in this network.
 
 # %%

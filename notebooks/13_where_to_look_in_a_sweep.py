@@ -79,7 +79,7 @@ def seen(model, key):
 where = {"drive": jnm.at(lambda m: m.node.I, 0), "gain": lambda m: m.coupling.gain}
 values = {"drive": np.linspace(0.0, 10.0, n_drives), "gain": np.linspace(0.0, 12.0, n_gains)}
 grid = jnm.grid(net, where, values)
-result = jnm.sweep(seen, grid, key=jax.random.key(0), dims={"psd": ("frequency", "channel")})
+result = jnm.sweep(seen, grid, key=jax.random.key(0), dims={"psd": ("frequency", "channel")}, progress=False)
 f_hz = np.fft.rfftfreq(250, 1e-3)
 result = result.assign_coords(frequency=("frequency", f_hz[(f_hz >= 8) & (f_hz <= 100)], {"units": "Hz"}))
 print(f"{grid}: {int(result.ok.sum())} are complete and finite")

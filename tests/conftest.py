@@ -5,9 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # before anything imports matplotlib: tests open no windows
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads wait for one another where all cores are busy
 
 import jax
 import pytest
+
+# Half of the suite's time goes into compiling small programs, and a third of that into XLA's newer emitters of fused
+# kernels and into cutting programs in parts, for threads that the other workers of pytest occupy. Tests do without both,
+# so last digits may be others than users get: `XLA_FLAGS= pytest` tests with the compiler as users have it, and
+# `.ci/run` does so where tests compare bits. A flag that XLA does not know ends the process; these are known to 0.10.
+if jax.__version_info__ < (0, 11):
+    emitters, parts = "--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"
+    os.environ.setdefault("XLA_FLAGS", f"{emitters} {parts}")  # read when the first program is compiled
 
 # Arrays of different rank must be lined up by hand: [P] against [P, region] would otherwise broadcast the wrong way.
 jax.config.update("jax_numpy_rank_promotion", "raise")

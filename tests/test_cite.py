@@ -24,6 +24,7 @@ def test_a_network_and_its_run():
     ):
         assert text in cited.methods
     assert "@misc{somebody2017,\n  note = {Somebody, A brain, 2017.}" in cited.bibtex
+    assert "@misc{montbrio2015,\n" in cited.bibtex and "@misc{clusella2023,\n" in cited.bibtex  # one entry a paper
     assert "@software{jax,\n  title = {JAX: composable" in cited.bibtex
     names = [line for line in cited.bibtex.splitlines() if line.startswith("@")]
     assert len(set(names)) == len(names)

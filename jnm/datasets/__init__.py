@@ -18,7 +18,7 @@ from jnm.datasets.synthetic import (
 from jnm.network.connectome import Connectome
 
 SC2017_CITATION = (
-    "Deco et al. 2017, doi 10.1016/j.neuroimage.2017.03.023; Clusella et al. 2023, doi 10.1371/journal.pcbi.1010781"
+    "Deco et al. 2017, doi 10.1016/j.neuroimage.2017.03.023\nClusella et al. 2023, doi 10.1371/journal.pcbi.1010781"
 )
 
 

@@ -44,7 +44,7 @@ def connectome(name: str) -> Connectome:
         parts = read(folder)
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{name!r}: {package.pip} is installed, but {error}. Is its version another?"
+            f"{name!r}: {package.pip} is installed, but its file is not there ({error}). Is its version another?"
         ) from error
     told = {"source": f"{name} ({package.pip}{_version(package)})", "citation": package.citation}
     return Connectome(**(parts | told))

@@ -67,7 +67,10 @@ class Draws:
         return np.array(answer)
 
     def to_datatree(self, key: PRNGKeyArray | None = None, draws: int = 100) -> Any:
-        """An xarray DataTree with ArviZ's groups, ready for `arviz.summary`.
+        """An xarray DataTree with ArviZ's groups.
+
+            >>> arviz.summary(draws.to_datatree())                             # ArviZ 1.0 and later
+            >>> arviz.summary(arviz.from_datatree(draws.to_datatree()))        # ArviZ 0.23
 
         They are posterior, sample_stats, observed_data, and with a `key` posterior_predictive (spectra).
         """

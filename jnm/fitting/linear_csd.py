@@ -31,6 +31,12 @@ from jnm.stability.field import NO_TIME, flat, shaped
 
 Seen = Literal["source", "output"]
 
+_AT_ONCE = 32  # frequencies
+_INLINE = 200_000
+"""Operations, 3 n^3 a complex matrix, from which jaxlib's LAPACK shares a stack of matrices among the threads of XLA's
+pool and waits for them on one of these threads: two such stacks at a time stop a machine of two cores for good (jaxlib
+0.10.1, ParallelBatchMap in lapack_kernels.cc; a jacfwd through 90 regions did)."""
+
 
 class Recorded(eqx.Module):
     """A model and what stands between it and the sensors, so that a fit can free both.
@@ -107,9 +113,9 @@ def growth(flow: Linear, f_hz: Float[np.ndarray, " frequency"]) -> Float[Array, 
         turned = jnp.linalg.slogdet(w * jnp.eye(flow.A.shape[-1], dtype=flow.A.dtype)[None] - flow.A)[0]
         return turned[:, None] * _feedback(flow, f)
 
-    matrices = jax.lax.map(at, jnp.asarray(f_hz), batch_size=16)
+    matrices = jax.lax.map(at, jnp.asarray(f_hz), batch_size=_together(flow))
     steps = jax.lax.map(lambda pair: jnp.linalg.eigvals(jnp.linalg.solve(*pair)), (matrices[:-1], matrices[1:]))
-    alone, top = jnp.linalg.eigvals(flow.A), 2 * np.pi * float(f_hz[-1]) / 1000
+    alone, top = jax.lax.map(jnp.linalg.eigvals, flow.A), 2 * np.pi * float(f_hz[-1]) / 1000
     size = jnp.abs(alone.real)
     by_themselves = -jnp.sign(alone.real) * (jnp.arctan2(top - alone.imag, size) + jnp.arctan2(alone.imag, size))
     turned = jnp.sum(jnp.angle(steps)) - jnp.sum(by_themselves)
@@ -142,7 +148,15 @@ def cross_spectra(flow: Linear, mixing: Array, f_hz: Float[Array, " frequency"])
         y = moments(flow, mixing.astype(jnp.result_type(mixing, 1j)), f)
         return 2 / 1000 * (y @ y.conj().T)  # per ms^-1, two-sided -> per Hz, one-sided
 
-    return jax.lax.map(at, f_hz, batch_size=32)
+    return jax.lax.map(at, f_hz, batch_size=_together(flow))
+
+
+def _together(flow: Linear) -> int:
+    """How many frequencies are solved at once."""
+    if jax.default_backend() != "cpu":
+        return _AT_ONCE
+    N, m = flow.A.shape[:2]
+    return min(_AT_ONCE, max(1, _INLINE // (3 * (N**3 + N * m**3))))
 
 
 def mixing_of(lead: Any, dipole: Dipole | None, regions: int) -> Float[Array, "channel region"]:

@@ -125,6 +125,11 @@ def sensing(lead: Any, noise: Any, f_hz: np.ndarray, channels: int) -> Sensing:
         raise ValueError(
             f"WhittleLoss: noise has shape {list(one)}; wanted a number, [{channels}] or [{channels}, {channels}]."
         )
+    if one == () and isinstance(lead, LeadField) and len(units := sorted(set(lead.units))) > 1 and np.any(density):
+        raise ValueError(
+            f"WhittleLoss: one density of noise for channels of different units ({', '.join(units)}); wanted one of each "
+            "channel, [channel] or [channel, channel], as jnm.meg.SensorNoise has them."
+        )
     if len(one) < 2:
         densities = np.broadcast_to(densities.reshape(len(f_hz), -1), (len(f_hz), channels))[:, :, None] * np.eye(
             channels

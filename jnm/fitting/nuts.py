@@ -38,7 +38,7 @@ def nuts(
     """Draws from the posterior of free parameters (extra "bayes").
 
         >>> draws = jnm.fitting.nuts(loss, theta, build, prior, jax.random.key(0))
-        >>> arviz.summary(draws.to_datatree())
+        >>> draws.interval(0.9)["node.eta"], draws.to_datatree()
 
     **Arguments**
 

@@ -118,21 +118,22 @@ def sphere_lead_field(
 
     **Returns** [channel, source, 3], fT (fT/cm for planar gradiometers) per nA m.
 
-    Raises `ValueError` for other shapes, for a dipole that is not nearer to the origin than every coil, and for a
-    dipole outside the sphere or a coil inside.
+    Raises `ValueError` for other shapes, for a dipole that is not nearer to the origin than every coil or within 5 mm of
+    one, and for a dipole outside the sphere or a coil inside.
 
         sensors = jnm.meg.Sensors.canonical("neuromag")
         L = jnm.meg.sphere_lead_field([[0.0, 20.0, 100.0]], sensors, origin_mm=(0.0, 0.0, 45.0))
     """
     positions, origin = _points(positions_mm, "positions_mm", 2), _points(origin_mm, "origin_mm", 1)
     _check_inside(positions, sensors, origin, radius_mm)
+    check_apart(positions, sensors.points)
     return _lead_field(_sphere, positions, sensors, origin)
 
 
 def infinite_lead_field(positions_mm: Numbers, sensors: Sensors) -> Float[Array, "channel source 3"]:
     """What each channel sees of a dipole of 1 nA m along x, y, z in an infinite medium; as `sphere_lead_field`."""
     positions = _points(positions_mm, "positions_mm", 2)
-    _check_apart(positions, sensors)
+    check_apart(positions, sensors.points)
     return _lead_field(_infinite, positions, sensors, jnp.zeros(3, positions.dtype))
 
 
@@ -178,15 +179,18 @@ def _check_inside(positions: Array, sensors: Sensors, origin: Array, radius_mm: 
         )
 
 
-def _check_apart(positions: Array, sensors: Sensors) -> None:
-    """Raise `ValueError` for a source next to a coil, where the field of a point has no meaning."""
-    if isinstance(positions, Tracer) or isinstance(sensors.points, Tracer):
+def check_apart(positions: Array | np.ndarray, points: Array | np.ndarray) -> None:
+    """Raise `ValueError` for a source next to a coil, where no brain is and the field of a point has no meaning."""
+    if isinstance(positions, Tracer) or isinstance(points, Tracer):
         return
-    points = np.asarray(sensors.points).reshape(-1, 3)
-    for number, source in enumerate(np.asarray(positions)):
-        nearest = np.linalg.norm(points - source, axis=-1).min()
-        if not nearest >= NEAREST_MM:
-            raise ValueError(
-                f"source {number} at {source.tolist()} mm is {nearest:.2g} mm from a coil; wanted at least "
-                f"{NEAREST_MM:g} mm. Positions and sensors must both be head-frame mm."
-            )
+    from scipy.spatial import KDTree
+
+    sources = np.asarray(positions)
+    if unknown := np.flatnonzero(~np.isfinite(sources).all(axis=-1)).tolist():
+        raise ValueError(f"source {unknown[0]} is at {sources[unknown[0]].tolist()}; wanted head-frame mm.")
+    distance, _ = KDTree(np.asarray(points).reshape(-1, 3)).query(sources, distance_upper_bound=NEAREST_MM)
+    if near := np.flatnonzero(np.isfinite(distance)).tolist():  # of those farther away it is infinite
+        raise ValueError(
+            f"source {near[0]} at {sources[near[0]].tolist()} mm is {distance[near[0]]:.2g} mm from a coil; wanted at least "
+            f"{NEAREST_MM:g} mm. Positions and sensors must both be head-frame mm."
+        )

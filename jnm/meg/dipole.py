@@ -223,7 +223,7 @@ class Dipole(eqx.Module):
 
             dipole = jnm.meg.Dipole.conductance({"E": 0.3, "I": 0.3, "apical E": -0.3})
             Q = dipole(-jnp.stack([y.W_E, y.W_I, y.W_X], axis=-2))      # of a Freeman mass, whose W are outward
-            Q = dipole(-run.currents.synaptic[..., None])[..., 0]       # of a LIF network, run(..., currents=True)
+            Q = dipole(-run.currents.excitatory[..., None])[..., 0]       # of a LIF network, run(..., currents=True)
         """
         if not lever_mm:
             raise ValueError("Dipole.conductance: no kind of synapse; wanted lever arms such as {'E': 0.3, 'I': 0.3}.")

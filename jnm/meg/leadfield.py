@@ -22,8 +22,9 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from jnm.meg import mne as _mne
-from jnm.meg.conductor import infinite_lead_field, sphere_lead_field
-from jnm.meg.parcels import mean_position, read_parcels, share_kept
+from jnm.meg.conductor import check_apart, infinite_lead_field, sphere_lead_field
+from jnm.meg.loudness import warn_of_loud
+from jnm.meg.parcels import read_parcels, share_kept
 from jnm.meg.sensors import UNITS, Numbers, Sensors, count, find_channels, flatten
 
 
@@ -85,6 +86,7 @@ class LeadField(eqx.Module):
         info: Any = None,
         projs: Sequence[Any] = (),
         orientation: str = "normal",
+        omit: Sequence[int] | np.ndarray = (),
     ) -> "LeadField":
         """The lead field of an `mne.Forward`, or of the path of a -fwd.fif; MEG and EEG channels.
 
@@ -96,25 +98,34 @@ class LeadField(eqx.Module):
         - `info`: the Info of a recording: its good MEG and EEG channels in its order, and its active projectors.
         - `projs`: further projectors to apply (active or not), such as `raw.info["projs"]`.
         - `orientation`: "normal" (outward surface normal) or "free" (x, y, z; without parcels).
+        - `omit`: sources to leave out, such as those too near to the skull; numbers count from 0 in the file.
 
         Raises `ValueError` for a file that is no forward solution, a recording's channels it lacks, parcels of another
-        source space.
+        source space, sources to omit that it has not, sources within 5 mm of a coil. Warns of a recording whose head lay
+        elsewhere in the helmet, and of sources too near to the skull (`jnm.meg.loudness`).
         """
         if orientation not in ("normal", "free"):
             raise ValueError(f'orientation = {orientation!r}; wanted "normal" or "free".')
         if orientation == "free" and parcels is not None:
             raise ValueError('parcels sum over sources along their normals: they want orientation="normal".')
         arrays = _mne.forward_arrays(forward, fixed=orientation == "normal", info=info, projs=projs)
-        sources = len(arrays.source_positions)
+        coils = arrays.sensor_positions[np.array(arrays.ch_types) != "eeg"]
+        check_apart(arrays.source_positions, coils[np.isfinite(coils).all(axis=1)])
+        kept = _without(omit, len(arrays.source_positions))
         if parcels is None:
-            labels, spread = tuple(f"source-{i}" for i in range(sources)), None
+            labels, share = tuple(f"source-{i}" for i in kept), None
+            gain, positions = arrays.gain[:, kept], arrays.source_positions[kept]
+            homes = dict.fromkeys(kept.tolist(), "")
         else:
-            labels, spread = read_parcels(parcels, arrays.source_areas)
-        share = None if spread is None else share_kept(arrays.gain, spread, arrays.ch_types)
+            labels, spread = read_parcels(parcels, arrays.source_areas, omit)
+            share = share_kept(arrays.gain, spread, arrays.ch_types)
+            gain, positions = arrays.gain @ spread, spread.T @ arrays.source_positions
+            homes = {source: f" of {labels[parcel]}" for source, parcel in np.argwhere(spread).tolist()}
+        warn_of_loud(arrays.loudness, homes)
         return cls(
-            gain=jnp.asarray(arrays.gain if spread is None else arrays.gain @ spread, dtype=float),
+            gain=jnp.asarray(gain, dtype=float),
             sensor_positions=jnp.asarray(arrays.sensor_positions, dtype=float),
-            region_positions=jnp.asarray(mean_position(arrays.source_positions, spread), dtype=float),
+            region_positions=jnp.asarray(positions, dtype=float),
             share_kept=None if share is None else jnp.asarray(share, dtype=float),
             ch_names=arrays.ch_names,
             ch_types=arrays.ch_types,
@@ -226,6 +237,13 @@ class LeadField(eqx.Module):
         return f"LeadField({count(self.ch_types)}; {self.gain.shape[1]} regions{', free' * (self.gain.ndim == 3)})"
 
 
+def _without(omit: Sequence[int] | np.ndarray, sources: int) -> np.ndarray:
+    """The numbers of the sources that stay."""
+    if unknown := sorted({int(source) for source in omit} - set(range(sources))):
+        raise ValueError(f"omit names {unknown}; the forward solution has the sources 0 to {sources - 1}.")
+    return np.setdiff1d(np.arange(sources), np.asarray(omit, int))
+
+
 def _unit_vectors(orientations: Numbers, shape: tuple[int, ...]) -> Array:
     normals = jnp.asarray(orientations, dtype=float)
     if normals.shape != shape:
@@ -240,8 +258,8 @@ def _unit_vectors(orientations: Numbers, shape: tuple[int, ...]) -> Array:
 def _warn_silent(gain: Array, free: Array, labels: Sequence[str]) -> None:
     if isinstance(gain, Tracer):
         return
-    seen = np.linalg.norm(np.asarray(gain), axis=0) / np.linalg.norm(np.asarray(free), axis=(0, 2))
-    if silent := [label for label, share in zip(labels, seen, strict=True) if not share > 1e-3]:
+    seen, most = np.linalg.norm(np.asarray(gain), axis=0), np.linalg.norm(np.asarray(free), axis=(0, 2))
+    if silent := [label for label, x, y in zip(labels, seen, most, strict=True) if not x > 1e-3 * y]:
         warnings.warn(
             f"{len(silent)} of {len(labels)} regions point from the centre of the sphere ({', '.join(silent[:5])}): no "
             "MEG sensor sees them and no fit can reach their parameters. Use tangential orientations or a BEM.",

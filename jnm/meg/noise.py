@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from jnm._param import Positive, check_domains, param
 from jnm.meg import mne as _mne
 from jnm.meg.sensors import UNITS, Numbers, Sensors, count, find_channels
-from jnm.meg.whitening import colouring
+from jnm.meg.whitening import colouring, warn_of_rank
 
 
 class SensorNoise(eqx.Module):
@@ -49,13 +49,15 @@ class SensorNoise(eqx.Module):
     def from_mne(cls, cov: Any, info: Any, *, sfreq: float, knee_hz: Any = None, exponent: Any = 1.0) -> "SensorNoise":
         """Noise as an `mne.Covariance` (or its path) of single samples at `sfreq` Hz says, on an Info's good channels.
 
-        It has the rank of the covariance without the active projectors of the Info, see `repr`. Raises `ValueError` for
-        channels the covariance lacks, and one that has no noise.
+        It has the rank of the covariance without the active projectors of the Info, see `repr`, and warns where that is
+        not what projectors and Maxwell filters leave. Raises `ValueError` for channels the covariance lacks, and one that
+        has no noise.
         """
         if not sfreq > 0:
             raise ValueError(f"SensorNoise.from_mne: sfreq = {sfreq} Hz; wanted a positive sampling frequency.")
         arrays = _mne.covariance_arrays(cov, info)
         M = colouring(arrays.covariance, arrays.patterns, arrays.ch_names) * np.sqrt(2 / sfreq)
+        warn_of_rank(M.shape[1], arrays.rank, arrays.ch_names)
         return cls(jnp.asarray(M, dtype=float), arrays.ch_names, arrays.ch_types, knee_hz, exponent)
 
     @property

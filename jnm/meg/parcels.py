@@ -8,8 +8,13 @@ from typing import Any
 import numpy as np
 
 
-def read_parcels(parcels: Mapping[str, Any] | str | Path, areas: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
-    """Labels and the matrix [source, parcel] that spreads one unit of a parcel over its sources by area."""
+def read_parcels(
+    parcels: Mapping[str, Any] | str | Path, areas: np.ndarray, omit: Sequence[int] | np.ndarray = ()
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Labels and the matrix [source, parcel] that spreads one unit of a parcel over its sources by area.
+
+    Sources in `omit` are in no parcel.
+    """
     if not isinstance(parcels, Mapping):
         try:
             parcels = json.loads(Path(parcels).read_text())
@@ -25,6 +30,7 @@ def read_parcels(parcels: Mapping[str, Any] | str | Path, areas: np.ndarray) -> 
             "(MNE leaves out sources near the skull, see mindist.)"
         )
     member = of_source[:, None] == np.arange(of_source.max() + 1)[None]
+    member[np.asarray(omit, int)] = False
     if not member.any() or not member.any(axis=0).all():
         empty = np.flatnonzero(~member.any(axis=0)).tolist() or "all"
         raise ValueError(f"parcels without a source: {empty}; number the parcels 0, 1, 2, ... without gaps.")
@@ -42,8 +48,3 @@ def share_kept(gain: np.ndarray, spread: np.ndarray, ch_types: Sequence[str]) ->
         rows = gain[np.array([t == kind for t in ch_types])]
         shares.append(np.linalg.norm(rows @ spread, axis=0) / (np.linalg.norm(rows, axis=0) @ spread))
     return np.mean(shares, axis=0)
-
-
-def mean_position(positions: np.ndarray, spread: np.ndarray | None) -> np.ndarray:
-    """Where the parcels are: the area-weighted mean of their sources."""
-    return positions if spread is None else spread.T @ positions

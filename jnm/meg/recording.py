@@ -5,9 +5,9 @@ over their number) and U the field patterns that signal-space projectors take ou
 
     W = diag(lambda)^-1/2 V' P,      P = 1 - U U',      P C P = V diag(lambda) V',   lambda > 0
 
-turns data, and the lead field alike, into `rank` numbers whose noise is white with variance one. The rank is what
-projectors (and Maxwell filters) have left; a whitener of more dimensions divides by rounding errors. Whether "variance
-one" is true is tested on the baseline, before the stimulus, where nothing but noise should be.
+turns data, and the lead field alike, into `rank` numbers whose noise is white with variance one. The rank is that
+of the noise, as a rule what projectors (and Maxwell filters) have left; a whitener of more dimensions divides by rounding
+errors. Whether "variance one" is true is tested on the baseline, before the stimulus, where nothing but noise should be.
 
 A part of the channels (`pick`) gets a whitener and projectors of its own, so it holds nothing of the channels left out.
 
@@ -26,7 +26,7 @@ from jaxtyping import Float
 from jnm.meg import mne as _mne
 from jnm.meg.leadfield import LeadField
 from jnm.meg.sensors import UNITS, count, find_channels
-from jnm.meg.whitening import span, whitener
+from jnm.meg.whitening import span, warn_of_rank, whitener
 
 BASELINE_VARIANCE = (0.7, 1.4)
 """Whitened baselines outside this are no noise the covariance describes (chosen; 1.05-1.17 on the sample recording)."""
@@ -91,8 +91,9 @@ class EvokedData:
         - `stop`: where to cut, ms.
 
         Raises `ValueError` for files that hold something else, an unknown condition (the known ones are listed), channels
-        that covariance or forward solution lack without anyone calling them bad, a covariance whose rank is not that of
-        the recording, and noise it does not describe (whitened variance of the baseline outside .7-1.4).
+        that covariance or forward solution lack without anyone calling them bad, and noise the covariance does not describe
+        (whitened variance of the baseline outside .7-1.4). Warns if recording and covariance differ in rank; whitened
+        dimensions are then as many as the covariance has.
         """
         arrays = _mne.evoked_arrays(
             evoked, cov, forward, condition=condition, lowpass=lowpass, baseline=baseline, stop=stop
@@ -100,7 +101,7 @@ class EvokedData:
         values = {name: value for name, value in arrays._asdict().items() if name != "rank"}
         upper = 0.0 if baseline[1] is None else baseline[1]
         recording = cls(**values, lowpass=lowpass, baseline=(-np.inf if baseline[0] is None else baseline[0], upper))
-        _check_rank(recording, arrays.rank)
+        warn_of_rank(recording.rank, arrays.rank, recording.ch_names)
         _check_baseline(recording)
         return recording
 
@@ -180,15 +181,6 @@ class EvokedData:
         return (
             f"EvokedData({self.condition!r}, {self.averages} trials, {count(self.ch_types)}, rank {self.rank}, "
             f"{self.times[0]:.0f} to {self.times[-1]:.0f} ms)"
-        )
-
-
-def _check_rank(recording: EvokedData, wanted: int) -> None:
-    if recording.rank != wanted:
-        raise ValueError(
-            f"the noise covariance has rank {recording.rank} on these {len(recording.ch_names)} channels; projectors and "
-            f"Maxwell filters leave the recording {wanted}. Compute the covariance from data that went through the same "
-            "steps, from at least five times as many samples as channels."
         )
 
 

@@ -19,6 +19,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jnm._param import Positive, param
@@ -122,6 +123,10 @@ class Sensors(eqx.Module):
             raise ValueError(
                 f"Sensors.point: positions_mm {list(points.shape)}, normals {list(axes.shape)}; wanted [channel, 3] each."
             )
+        if not isinstance(axes, Tracer) and not np.all(np.abs(np.linalg.norm(np.asarray(axes), axis=1) - 1) < 1e-3):
+            raise ValueError("Sensors.point: normals of another length than one; wanted unit vectors.")
+        if not isinstance(noise_density, Tracer) and not noise_density > 0:
+            raise ValueError(f"Sensors.point: noise_density = {noise_density} fT/sqrt(Hz); wanted a positive number.")
         names = tuple(f"point-{i}" for i in range(len(points))) if ch_names is None else tuple(ch_names)
         if len(names) != len(points):
             raise ValueError(f"Sensors.point: {len(names)} ch_names for {len(points)} positions.")

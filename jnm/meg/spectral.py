@@ -8,7 +8,6 @@ of their noise: with a noise covariance data and lead field both go through the 
 """
 
 import dataclasses
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ from jaxtyping import Complex, Float
 from jnm.meg import mne as _mne
 from jnm.meg.leadfield import LeadField
 from jnm.meg.sensors import UNITS, count, find_channels
-from jnm.meg.whitening import span, whitener
+from jnm.meg.whitening import span, warn_of_rank, whitener
 from jnm.observe import averages as effective_averages
 
 _BLOCK = 16  # segments
@@ -82,6 +81,8 @@ class SpectralData:
         arrays = _mne.recording_arrays(recording, picks, bads=() if cov is None else cov["bads"])
         length = _check_band(arrays, band, segment)
         W = _transform(arrays, cov)
+        if cov is not None:
+            warn_of_rank(len(W), arrays.rank, arrays.ch_names)
         f_hz, density, worth = _welch(arrays, W, band, length, overlap, window)
         return cls(
             f_hz=f_hz,
@@ -184,15 +185,7 @@ def _transform(arrays: Any, cov: Any) -> Float[np.ndarray, "row channel"]:
         U = span(arrays.patterns)
         return np.eye(len(arrays.ch_names)) - U @ U.T
     noise = _mne.covariance_of_channels(cov, arrays.ch_names, arrays.ch_types)
-    W = whitener(noise, arrays.patterns, arrays.ch_names)
-    if len(W) != arrays.rank:
-        warnings.warn(
-            f"the noise covariance has rank {len(W)} on these {len(arrays.ch_names)} channels, projectors and Maxwell "
-            f"filters leave the recording {arrays.rank}: the data are whitened to {len(W)} dimensions. Compute it from "
-            "data that went through the same steps.",
-            stacklevel=3,
-        )
-    return W
+    return whitener(noise, arrays.patterns, arrays.ch_names)
 
 
 def _welch(

@@ -5,9 +5,12 @@ With C the noise covariance, U an orthonormal basis of the field patterns that p
     P C P = V diag(lambda) V',  lambda > 0,      W = diag(lambda)^-1/2 V' P,      M = V diag(lambda)^1/2
 
 W makes white numbers of data and of lead fields, M makes noise of white numbers: W M = 1. Channels are first divided by
-their standard deviation, since fT, fT/cm and uV have no common scale to judge a rank by.
+their standard deviation, since fT, fT/cm and uV have no common scale to judge a rank by. There P takes out another
+complement of the patterns than projectors do in the channels' own units, which W does not feel (it is blind to the
+patterns) but noise does: M goes through the projectors of the recording last, so that M M' is its covariance.
 """
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,10 +35,22 @@ def colouring(
     patterns: Float[np.ndarray, "projector channel"],
     ch_names: Sequence[str],
 ) -> Float[np.ndarray, "channel rank"]:
-    """M, with M M' the covariance without the patterns."""
-    sd = _deviations(covariance, ch_names)
+    """M, with M M' the covariance of what projectors leave."""
+    sd, U = _deviations(covariance, ch_names), span(patterns)
     values, vectors, _ = _eigen(covariance, patterns, sd)
-    return sd[:, None] * vectors * np.sqrt(values)
+    M = sd[:, None] * vectors * np.sqrt(values)
+    return M - U @ (U.T @ M)
+
+
+def warn_of_rank(rank: int, left: int, ch_names: Sequence[str]) -> None:
+    """Warn, on behalf of who called the caller, of a covariance of another rank than the recording has left."""
+    if rank != left:
+        warnings.warn(
+            f"the noise covariance has rank {rank} on these {len(ch_names)} channels, projectors and Maxwell filters "
+            f"leave the recording {left}: {rank} dimensions are used. Compute the covariance from data that went through "
+            "the same steps, from at least five times as many samples as channels.",
+            stacklevel=3,
+        )
 
 
 def span(patterns: Float[np.ndarray, "projector channel"]) -> Float[np.ndarray, "channel n"]:
@@ -45,6 +60,9 @@ def span(patterns: Float[np.ndarray, "projector channel"]) -> Float[np.ndarray, 
 
 
 def _deviations(covariance: np.ndarray, ch_names: Sequence[str]) -> np.ndarray:
+    if not np.all(np.isfinite(covariance)):
+        worst = ch_names[int(np.argmax((~np.isfinite(covariance)).sum(axis=0)))]
+        raise ValueError(f"the noise covariance has NaN or infinite numbers for {worst}; mark it as bad.")
     sd = np.sqrt(np.diag(covariance))
     if not np.all(sd > 0):
         raise ValueError(f"the noise covariance has no variance for {ch_names[int(np.argmin(sd))]}; mark it as bad.")

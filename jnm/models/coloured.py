@@ -82,7 +82,7 @@ class ColouredNoise(AbstractModel):
     @property
     def citation(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The model's, and that of the process."""
-        return f"{self.model.citation} {_CITATION}".lstrip()
+        return f"{self.model.citation}\n{_CITATION}".lstrip()
 
     @property
     def connectome(self):

@@ -65,10 +65,12 @@ class FreemanLoop(AbstractModel):
 
     rank: ClassVar[int] = 1
     citation: ClassVar[str] = (
-        f"{AbstractFreeman.citation} Siegert AJF (1951) On the first passage time probability problem. Phys Rev "
-        "81:617-623. Fourcaud N, Brunel N (2002) Dynamics of the firing probability of noisy integrate-and-fire "
-        "neurons. Neural Comput 14:2057-2110. Richardson MJE, Gerstner W (2005) Synaptic shot noise and conductance "
-        "fluctuations affect the membrane voltage with equal significance. Neural Comput 17:923-947."
+        f"{AbstractFreeman.citation}\n"
+        "Siegert AJF (1951) On the first passage time probability problem. Phys Rev 81:617-623.\n"
+        "Fourcaud N, Brunel N (2002) Dynamics of the firing probability of noisy integrate-and-fire neurons. Neural "
+        "Comput 14:2057-2110.\n"
+        "Richardson MJE, Gerstner W (2005) Synaptic shot noise and conductance fluctuations affect the membrane voltage "
+        "with equal significance. Neural Comput 17:923-947."
     )
 
     def __check_init__(self):

@@ -72,8 +72,9 @@ class GaussianShotNoise(AbstractModel):
     taps: int = eqx.field(default=4096, static=True, metadata={"doc": "length of the filter, in steps"})
 
     citation: ClassVar[str] = (
-        f"{NMM2.citation} Klinshov VV, Kirillov SY (2022) Shot noise in next-generation neural mass models for "
-        "finite-size networks. Phys Rev E 106:L062302."
+        f"{NMM2.citation}\n"
+        "Klinshov VV, Kirillov SY (2022) Shot noise in next-generation neural mass models for finite-size networks. "
+        "Phys Rev E 106:L062302."
     )
 
     def __check_init__(self):

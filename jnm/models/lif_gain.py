@@ -20,6 +20,7 @@ FILTERED = 1.4603545088095868 / np.sqrt(2)  # |zeta(1/2)| / sqrt(2): the shift o
 _POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(48)
 
 
+@jax.jit
 def siegert_rate(
     mean: Float[Array, "..."],
     sd: Float[Array, "..."],

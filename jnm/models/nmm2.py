@@ -70,10 +70,11 @@ class NMM2(AbstractModel):
 
     citation: ClassVar[str] = (
         "Montbrio E, Pazo D, Roxin A (2015) Macroscopic description for networks of spiking neurons. Phys Rev X "
-        "5:021028. Clusella P, Koksal-Ersoz E, Garcia-Ojalvo J, Ruffini G (2023) Comparison between an exact and a "
-        "heuristic neural mass model with second-order synapses. Biol Cybern, arXiv:2206.07521. Delicado, Huguet, "
-        "Clusella (2025) Emergent spatiotemporal dynamics in large-scale brain networks with next generation neural "
-        "mass models. arXiv:2512.03907 (the PING node)."
+        "5:021028.\n"
+        "Clusella P, Koksal-Ersoz E, Garcia-Ojalvo J, Ruffini G (2023) Comparison between an exact and a heuristic "
+        "neural mass model with second-order synapses. Biol Cybern, arXiv:2206.07521.\n"
+        "Delicado, Huguet, Clusella (2025) Emergent spatiotemporal dynamics in large-scale brain networks with next "
+        "generation neural mass models. arXiv:2512.03907 (the PING node)."
     )
 
     def __check_init__(self):

@@ -121,11 +121,15 @@ class WongWangEI(AbstractModel):
     """An excitatory and an inhibitory population; parameters have shape [] or [region].
 
     It sends S_E; afferents reach the excitatory population, multiplied by J. `drive.current` (nA) adds to its input.
-    `J_i` is the feedback inhibition; `jnm.stability.feedback_inhibition` finds the values, one a region, that keep all
-    regions at a rate of about 3 Hz.
+    `J_i` is the feedback inhibition; `jnm.stability.feedback_inhibition` finds the values, one a region, at which all
+    regions rest at a rate of about 3 Hz. Where the coupling is too strong that rest is unstable, and no run stays there:
+    look at `jnm.stability.at_rest`.
 
+        >>> brain = jnm.datasets.connectome().normalised("rows")
         >>> net = jnm.Network(jnm.WongWangEI(), brain, jnm.Linear(gain=1.0))
         >>> balanced = jnm.stability.feedback_inhibition(net, rate_hz=3.0)
+        >>> jnm.stability.at_rest(balanced, balanced.init()).stable
+        True
 
     Raises `ValueError` for parameters of another shape or outside their domain.
     """

@@ -37,7 +37,7 @@ class Connectome(eqx.Module):
     - `orientations`: [region, 3], unit vectors along the current dipoles of the regions, in the same frame.
     - `labels`: one name a region, all different; region01, region02, ... (and `labelled` False) if left out.
     - `frame`: "head" (MEG head coordinates: x right, y front, z up) or another name, such as "mni".
-    - `source`, `citation`: where it comes from, and whom to cite.
+    - `source`, `citation`: where it comes from, and whom to cite, one paper a line.
 
     Text is static: connectomes that are stacked for `jax.vmap` must agree in it, and new labels compile anew.
 
@@ -57,7 +57,7 @@ class Connectome(eqx.Module):
     labels: tuple[str, ...] = _known("names of the regions", static=True)
     frame: str = _known("coordinate frame of centres and orientations", static=True)
     source: str = _known("where the connectome comes from", static=True)
-    citation: str = _known("whom to cite for it", static=True)
+    citation: str = _known("whom to cite for it, one paper a line", static=True)
 
     def __init__(
         self,
@@ -253,6 +253,8 @@ class Connectome(eqx.Module):
 
     def subset(self, regions: Iterable[str | int]) -> "Connectome":
         """Only these regions, in this order, by label or by index. Raises `ValueError` for one that is not there."""
+        if isinstance(regions, str):
+            raise ValueError(f"subset: one text, {regions!r}, came; wanted a list of regions, such as [{regions!r}].")
         return self._take([self._index(region) for region in regions])
 
     def reordered(self, labels: "Iterable[str] | Connectome") -> "Connectome":
@@ -344,7 +346,7 @@ def _check_shapes(connectome: Connectome) -> None:
 def _checked_labels(labels: Iterable[str], n_regions: int) -> tuple[str, ...]:
     if isinstance(labels, str):
         raise ValueError(f"labels came as one string, {labels!r}; wanted {n_regions} of them, such as ['V1', 'V2'].")
-    names = tuple(str(label) for label in labels)
+    names = tuple(str(label).strip() for label in labels)  # MATLAB and NumPy pad texts to a common length
     if len(names) != n_regions:
         raise ValueError(f"labels: {len(names)} came for {n_regions} regions; give one a region, or leave labels out.")
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -367,7 +369,8 @@ def _check_values(connectome: Connectome) -> None:
         return ~np.isfinite(x)
 
     def not_unit(x: np.ndarray) -> np.ndarray:
-        return np.abs(np.linalg.norm(x, axis=1, keepdims=True) - 1) > 1e-3
+        with np.errstate(over="ignore"):
+            return np.abs(np.linalg.norm(x, axis=1, keepdims=True) - 1) > 1e-3
 
     refuse("weights", not_finite, "not finite, the first {at}; a missing connection is 0")
     refuse("lengths", not_finite, "not finite, the first {at}; where there is no connection, write 0")

@@ -5,15 +5,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# "lh_insula", "Left-Thalamus", "ctx-rh-cuneus", "L.BSTS", "7Networks_LH_Vis_1"; "Insula_L", "insula-rh"; "lA1", "R07"
+# "lh_insula", "Left-Thalamus", "7Networks_LH_Vis_1"; "L.BSTS"; "Insula_L"; "R07"; "lA1"; "SFG_L_7_1"
 _NAMED = (
     re.compile(r"(?:^|[-_. ])(?:(?P<left>lh|left)|(?P<right>rh|right))(?:[-_. ]|$)", re.IGNORECASE),
     re.compile(r"^(?:(?P<left>l)|(?P<right>r))[-_. ]", re.IGNORECASE),
     re.compile(r"[-_. ](?:(?P<left>l)|(?P<right>r))$", re.IGNORECASE),
     re.compile(r"^(?:(?P<left>[lL])|(?P<right>[rR]))\d+$"),
     re.compile(r"^(?:(?P<left>l)|(?P<right>r))[A-Z]"),
+    re.compile(r"[-_. ](?:(?P<left>L)|(?P<right>R))[-_. ]"),
 )
-_FRAMES = ("head", "mni")  # x to the right
+FRAMES = ("head", "mni")  # x to the right
 
 
 def hemispheres(labels: Sequence[str], centres: np.ndarray | None, frame: str) -> tuple[str, ...]:
@@ -25,9 +26,9 @@ def hemispheres(labels: Sequence[str], centres: np.ndarray | None, frame: str) -
     sides = tuple(_side(label) for label in labels)
     if any(sides):
         return sides
-    if centres is None or frame not in _FRAMES:
+    if centres is None or frame not in FRAMES:
         raise ValueError(
-            f"hemispheres: labels such as {labels[0]!r} tell no side, and centres in a frame of {' or '.join(_FRAMES)} "
+            f"hemispheres: labels such as {labels[0]!r} tell no side, and centres in a frame of {' or '.join(FRAMES)} "
             "coordinates are not there; name the regions lh_... and rh_..., or give centres and frame."
         )
     return tuple("" if x == 0 else "L" if x < 0 else "R" for x in centres[:, 0])

@@ -10,21 +10,24 @@ the same in both directions, because fibres of one bundle are alike.
 
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 
-def drawn_speeds(n_regions: int, median: float, spread: float, *, seed: int) -> Float[Array, "to from"]:
+def drawn_speeds(n_regions: int, median: float | Array, spread: float | Array, *, seed: int) -> Float[Array, "to from"]:
     """Log-normal conduction speeds, one for each connection, in mm/ms.
 
         >>> speeds = jnm.network.drawn_speeds(brain.n_regions, median=5.0, spread=0.3, seed=0)
         >>> net = jnm.Network(jnm.PING(), brain, jnm.Linear(10.0), speed=speeds)
 
     **Arguments:** `median` in mm/ms; `spread` is the standard deviation of the logarithm (0 makes all alike); the same
-    `seed` draws the same speeds, so that `median` and `spread` can be varied alone.
+    `seed` draws the same speeds, so that `median` and `spread` can be varied alone, and fitted: works under
+    jit and grad, where the network wants its `speed_range`.
 
     Raises `ValueError` for a median that is not positive and a spread that is negative.
     """
-    if not (0 < median < np.inf and 0 <= spread < np.inf):
+    known = not isinstance(median, Tracer) and not isinstance(spread, Tracer)
+    if known and not (0 < median < np.inf and 0 <= spread < np.inf):
         raise ValueError(f"drawn_speeds: median = {median}, spread = {spread}; wanted median > 0 and spread >= 0.")
     draws = np.triu(np.random.default_rng(seed).normal(size=(n_regions, n_regions)))
-    return jnp.asarray(median * np.exp(spread * (draws + np.triu(draws, 1).T)))
+    return median * jnp.exp(spread * jnp.asarray(draws + np.triu(draws, 1).T, float))

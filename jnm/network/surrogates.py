@@ -7,7 +7,9 @@ r"""Surrogate connectomes: the same weights in other places, to ask what of a ne
 
 Tractography often gives A = diag(c) S with S symmetric (see `jnm.network.spectrum`). Surrogates then shuffle S and keep
 c, so that their spectrum is real as that of the original is; other matrices are shuffled by pairs (A_ij, A_ji).
-The diagonal stays. Each surrogate of a `seed` is drawn anew, and the same seed gives the same one.
+The diagonal stays, and so do lengths, of pairs that had no tract as well: where those are 0, give lengths of all pairs
+(`jnm.datasets.tract_lengths`) before a conduction speed is set. Each surrogate of a `seed` is drawn anew, and the same
+seed gives the same one.
 
 Maslov & Sneppen, Science 296:910 (2002); Roberts et al., NeuroImage 124:379 (2016), for the role of geometry.
 """
@@ -63,7 +65,8 @@ def rewired(connectome: Connectome, seed: int) -> Connectome:
 def neighbourly(connectome: Connectome, seed: int) -> Connectome:
     """Weights that change places among the forty pairs of regions with ways of about the same length.
 
-    Distance is the tract length where it is known, else that between centres. Raises `ValueError` where neither is.
+    Distance is the tract length where lengths are known, else that between centres; pairs of length 0, between which no
+    tract was found, count as the farthest. Raises `ValueError` where neither is known.
     """
     symmetric, receiving = _parts(connectome)
     distance, rng = _distance(connectome), np.random.default_rng(seed)
@@ -116,7 +119,8 @@ def _off(weights: Matrix) -> Matrix:
 def _distance(connectome: Connectome) -> Matrix:
     if connectome.lengths is not None:
         lengths = np.asarray(connectome.lengths, float)
-        return (lengths + lengths.T) / 2
+        known = (lengths > 0).astype(float) + (lengths.T > 0)  # of both ways
+        return np.where(known > 0, (lengths + lengths.T) / np.maximum(known, 1), np.inf)
     if connectome.centres is None:
         raise ValueError(
             "neighbourly: the connectome has neither lengths nor centres, so that nobody knows who is near."

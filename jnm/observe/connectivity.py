@@ -22,14 +22,14 @@ from jnm.observe.spectrum import averages, csd
 
 
 def coherence(
-    x: Float[Array, "time channel"],
+    x: Float[Array, "time ... channel"],
     dt: float,
     segment: float | None = None,
     *,
     overlap: float = 0.5,
     window: str = "hann",
     detrend: bool = True,
-) -> tuple[Float[np.ndarray, " frequency"], Float[Array, "frequency channel channel"]]:
+) -> tuple[Float[np.ndarray, " frequency"], Float[Array, "frequency ... channel channel"]]:
     """Magnitude-squared coherence of each pair of channels, 0 to 1 at each frequency.
 
         >>> f_hz, C = jnm.observe.coherence(field, dt=1.0, segment=1_000.0)
@@ -45,11 +45,11 @@ def coherence(
             f"coherence: a record of {len(x) * dt:g} ms is one segment, and within one every coherence is 1; take "
             "segments shorter than two thirds of the record."
         )
-    power = jnp.einsum("fii->fi", S).real
-    heard = power > 0
+    power = jnp.einsum("f...ii->f...i", S).real
+    heard = power != 0  # NaN stays NaN
     size = jnp.sqrt(jnp.where(heard, power, 1.0))  # of each channel: products of powers in T^2 would underflow
-    both = heard[:, :, None] & heard[:, None, :]
-    whole = jnp.where(both, S, 0.0) / size[:, :, None] / size[:, None, :]
+    both = heard[..., :, None] & heard[..., None, :]
+    whole = jnp.where(both, S, 0.0) / size[..., :, None] / size[..., None, :]
     return f_hz, whole.real**2 + whole.imag**2
 
 
@@ -60,16 +60,12 @@ def functional_connectivity(x: Float[Array, "time ... region"]) -> Float[Array, 
 
     Equal to `numpy.corrcoef(x.T)`. Raises `ValueError` for fewer than two regions or one that is constant.
     """
-    x = as_samples("functional_connectivity", x, "[time, ..., region]")
-    if x.ndim < 2 or x.shape[-1] < 2:
-        raise ValueError(f"functional_connectivity: x has shape {x.shape}; wanted [time, ..., region], two or more.")
-    check_varies("functional_connectivity", x)
-    return _correlations(x)
+    return _correlations(_regions("functional_connectivity", x))
 
 
 def functional_connectivity_dynamics(
-    x: Float[Array, "time region"], dt: float, window: float, step: float
-) -> tuple[Float[np.ndarray, " window"], Float[Array, "window window"]]:
+    x: Float[Array, "time ... region"], dt: float, window: float, step: float
+) -> tuple[Float[np.ndarray, " window"], Float[Array, "... window window"]]:
     """FCD: how alike the functional connectivity of each two windows of time is.
 
         >>> t_ms, fcd = jnm.observe.functional_connectivity_dynamics(bold, dt=720.0, window=60_000.0, step=2_000.0)
@@ -79,7 +75,7 @@ def functional_connectivity_dynamics(
 
     **Arguments**
 
-    - `x`: samples, time first, region last; three regions or more.
+    - `x`: samples, time first, region last, any axes between; three regions or more.
     - `dt`: time between samples, ms.
     - `window`, `step`: length of a window and time from one to the next, ms, rounded to samples.
 
@@ -88,23 +84,20 @@ def functional_connectivity_dynamics(
     Raises `ValueError` for fewer than two windows, windows below three samples, or fewer than three regions.
     """
     who = "functional_connectivity_dynamics"
-    x = as_samples(who, x, "[time, region]", ndim=2)
-    check_varies(who, x)
+    x = _regions(who, x, least=3)
     length, starts = _windows(who, len(x), dt, window, step)
-    if x.shape[1] < 3:
-        raise ValueError(f"{who}: {x.shape[1]} regions make {x.shape[1] // 2} pair to correlate; wanted three or more.")
-    rows, columns = np.triu_indices(x.shape[1], 1)
+    rows, columns = np.triu_indices(x.shape[-1], 1)
 
     def pairs(start):
-        return _correlations(jax.lax.dynamic_slice_in_dim(x, start, length))[rows, columns]
+        return _correlations(jax.lax.dynamic_slice_in_dim(x, start, length))[..., rows, columns]
 
     patterns = jax.lax.map(pairs, jnp.asarray(starts))  # one window at a time: they share most of their samples
-    return (starts + (length - 1) / 2) * dt, _correlations(patterns.T)
+    return (starts + (length - 1) / 2) * dt, _correlations(jnp.moveaxis(patterns, (-1, 0), (0, -1)))
 
 
 def envelope_correlation(
-    x: Float[Array, "time region"], dt: float, band: Band | None = None, *, orthogonalise: bool = True
-) -> Float[Array, "region region"]:
+    x: Float[Array, "time ... region"], dt: float, band: Band | None = None, *, orthogonalise: bool = True
+) -> Float[Array, "... region region"]:
     """Amplitude-envelope correlation (AEC) of a band, plain or with each pair orthogonalised at each time.
 
         >>> aec = jnm.observe.envelope_correlation(sources, dt=2.0, band=(8.0, 13.0))
@@ -115,32 +108,38 @@ def envelope_correlation(
 
     **Arguments**
 
-    - `x`: samples, time first, region last.
+    - `x`: samples, time first, region last, any axes between.
     - `dt`: time between samples, ms.
     - `band`: edges in Hz; None takes x as it is (give it then without mean).
     - `orthogonalise`: whether to, pairwise (Hipp et al. 2012; correlations of envelopes, not of their logarithm).
 
     Raises `ValueError` as `analytic_signal` does, and for fewer than two regions or one that is constant.
     """
-    x = as_samples("envelope_correlation", x, "[time, region]", ndim=2)
-    if x.shape[1] < 2:
-        raise ValueError("envelope_correlation: got one region; wanted [time, region] of two or more.")
-    check_varies("envelope_correlation", x)
+    x = _regions("envelope_correlation", x)
     z = analytic_signal(x, dt, band)
     if not orthogonalise:
         return _correlations(jnp.abs(z))
-    one_way = jax.lax.map(lambda i: _orthogonal(z, i), jnp.arange(x.shape[1]))
-    both = (one_way + one_way.T) / 2
-    return jnp.where(np.eye(len(both), dtype=bool), 0.0, both)
+    one_way = jnp.moveaxis(jax.lax.map(lambda i: _orthogonal(z, i), jnp.arange(x.shape[-1])), 0, -1)
+    both = (one_way + jnp.swapaxes(one_way, -1, -2)) / 2
+    return jnp.where(np.eye(x.shape[-1], dtype=bool), 0.0, both)
 
 
-def _orthogonal(z: Complex[Array, "time region"], i: Array) -> Float[Array, " region"]:
+def _orthogonal(z: Complex[Array, "time ... region"], i: Array) -> Float[Array, "... region"]:
     """Correlation of the envelope of region i with those of all regions, orthogonalised to it."""
     size = jnp.abs(z)
-    own = jnp.maximum(size[:, i], jnp.finfo(size.dtype).tiny)
-    rest = jnp.abs(jnp.imag(z * (z[:, i].conj() / own)[:, None]))
+    own = jnp.maximum(size[..., i], jnp.finfo(size.dtype).tiny)
+    rest = jnp.abs(jnp.imag(z * (z[..., i].conj() / own)[..., None]))
     rest = jnp.where(rest > 16 * jnp.finfo(size.dtype).eps * size, rest, 0.0)  # of a copy, only its rounding is left
-    return jnp.einsum("t,tj->j", _standard(size[:, i]), _standard(rest), precision="highest")
+    return jnp.einsum("t...,t...j->...j", _standard(size[..., i]), _standard(rest), precision="highest")
+
+
+def _regions(who: str, x: Array, least: int = 2) -> Float[Array, "time ... region"]:
+    """Samples of so many regions or more, none of them constant."""
+    x = as_samples(who, x, "[time, ..., region]")
+    if x.ndim < 2 or x.shape[-1] < least:
+        raise ValueError(f"{who}: x has shape {x.shape}; wanted [time, ..., region], {least} regions or more.")
+    check_varies(who, x)
+    return x
 
 
 def _correlations(x: Float[Array, "time ... region"]) -> Float[Array, "... region region"]:

@@ -56,14 +56,14 @@ def psd(
 
 
 def csd(
-    x: Float[Array, "time channel"],
+    x: Float[Array, "time ... channel"],
     dt: float,
     segment: float | None = None,
     *,
     overlap: float = 0.5,
     window: str = "hann",
     detrend: bool = True,
-) -> tuple[Float[np.ndarray, " frequency"], Complex[Array, "frequency channel channel"]]:
+) -> tuple[Float[np.ndarray, " frequency"], Complex[Array, "frequency ... channel channel"]]:
     """Cross-spectral density S_ij(f) = <X_i conj(X_j)>, one-sided, per Hz: Hermitian, with `psd` on its diagonal.
 
     S_ij has a positive phase where channel i leads channel j, and y = G x has S_y = G S_x G^H. Arguments as in `psd`;
@@ -71,11 +71,11 @@ def csd(
 
         >>> f_hz, S = jnm.observe.csd(field, dt=1.0, segment=1_000.0)
     """
-    if jnp.ndim(x) != 2:
-        raise ValueError(f"csd: x has shape {jnp.shape(x)}; wanted [time, channel].")
+    if jnp.ndim(x) < 2:
+        raise ValueError(f"csd: x has shape {jnp.shape(x)}; wanted [time, ..., channel].")
     plan, spectra = _spectra(x, dt, segment, overlap, window, detrend)
     # In full precision on every device: cross-spectra are small differences of large products.
-    density = jnp.einsum("sfi,sfj->fij", spectra, spectra.conj(), precision="highest") / len(spectra)
+    density = jnp.einsum("sf...i,sf...j->f...ij", spectra, spectra.conj(), precision="highest") / len(spectra)
     return plan.frequencies, density * _over(plan.scale, density)
 
 

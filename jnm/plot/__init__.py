@@ -33,6 +33,15 @@ def axes(ax: Any = None, size: tuple[float, float] = (6.0, 3.5)) -> Any:
     return ax
 
 
+def plain_numbers(axis: Any) -> None:
+    """Write 1, 2 and 5 of each decade on a logarithmic axis, as people do: 0.5, 20."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def activity(ts: Float[np.ndarray, " time"], x: Float[np.ndarray, "time region"], label: str, ax: Any = None):
     """A network's activity as an image, regions upwards, time in ms; `label` names the quantity and its unit."""
     ax = axes(ax)
@@ -74,6 +83,7 @@ def topography(
 
     With a `limit` the colours are signed and run from -limit to limit.
     """
+    from matplotlib.ticker import MaxNLocator
     from matplotlib.tri import Triangulation
 
     ax = axes(ax, size=(3.6, 3.2))
@@ -91,7 +101,7 @@ def topography(
     )
     ax.set(aspect="equal")
     ax.axis("off")
-    ax.figure.colorbar(image, ax=ax, label=label, shrink=0.8)
+    ax.figure.colorbar(image, ax=ax, label=label, shrink=0.8, ticks=MaxNLocator(6))
     return ax.figure
 
 

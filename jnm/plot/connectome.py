@@ -7,9 +7,11 @@ from jaxtyping import Float
 
 from jnm import plot
 from jnm.network.connectome import Connectome
+from jnm.network.regions import FRAMES
 
 _SIDES = {"from above": (0, 1), "from the right": (1, 2), "from behind": (0, 2)}
 _NAMES = ("left - right (mm)", "back - front (mm)", "down - up (mm)")
+_AXES = ("x (mm)", "y (mm)", "z (mm)")
 _MARGIN = 1.12  # of the outline around the outermost regions
 
 
@@ -18,8 +20,9 @@ def connectome(brain: Connectome, strongest: float = 0.04) -> Any:
 
         >>> jnm.plot.connectome(jnm.datasets.connectome())
 
-    Dots are regions, blue on the left and orange on the right, their area the weight that they receive; lines are the
-    `strongest` share of the pairs. Coordinates are those of heads: x to the right, y to the front, z up.
+    Dots are regions, blue on the left and orange on the right (grey where neither name nor place tells), their area the
+    weight that they receive; lines are the `strongest` share of the pairs. Coordinates are those of heads, x to the right,
+    y to the front, z up; in a frame of another name nobody knows the sides, and the axes are called x, y and z.
 
     Raises `ValueError` for a share that is not between 0 and 1.
     """
@@ -74,16 +77,25 @@ def anatomy(brain: Connectome, side: str, strongest: float = 0.04, ax: Any = Non
     _outline(points, ax)
     _lines(np.asarray(brain.weights, float), points, strongest, ax)
     received = np.abs(np.asarray(brain.weights, float)).sum(axis=1)
-    colours = np.where(centres[:, 0] < 0, plot.BLUE, plot.ORANGE)
+    colour = {"L": plot.BLUE, "R": plot.ORANGE, "": plot.GREY}
+    colours, known = np.array([colour[side] for side in _sides(brain)]), brain.frame in FRAMES
+    names = [(_NAMES if known else _AXES)[k] for k in columns]
     ax.scatter(
-        *points[depth].T, s=8 + 42 * (received / received.max())[depth], c=colours[depth], zorder=3,
+        *points[depth].T, s=8 + 42 * (received / max(received.max(), 1e-300))[depth], c=colours[depth], zorder=3,
         edgecolor="white", linewidth=0.5,
     )  # fmt: skip
     middle, half = (points.max(axis=0) + points.min(axis=0)) / 2, 0.6 * np.ptp(centres, axis=0).max()
     limits = [(m - half, m + half) for m in middle]  # one scale for all sides
-    ax.set(aspect="equal", xlim=limits[0], ylim=limits[1], xlabel=_NAMES[columns[0]], ylabel=_NAMES[columns[1]])
-    ax.set_title(side, loc="left", fontsize=10)
+    ax.set(aspect="equal", xlim=limits[0], ylim=limits[1], xlabel=names[0], ylabel=names[1])
+    ax.set_title(side if known else f"frame {brain.frame!r}", loc="left", fontsize=10)
     return ax.figure
+
+
+def _sides(brain: Connectome) -> tuple[str, ...]:
+    try:
+        return brain.hemispheres
+    except ValueError:  # no name tells, and the frame is unknown
+        return ("",) * brain.n_regions
 
 
 def _outline(points: Float[np.ndarray, "region 2"], ax: Any) -> None:

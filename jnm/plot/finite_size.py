@@ -48,7 +48,7 @@ def quasi_cycles(seen: "QuasiCycles", label: str = "parameter", axes: Any = None
             label=f"{label} = {value:g}, {seen.frequency_hz[k]:.0f} Hz",
         )  # fmt: skip
     left.set(xlabel="neurons n", ylabel="amplitude of the synapse\n(% of its mean)", xscale="log", yscale="log")
-    _plain(left.yaxis)
+    plot.plain_numbers(left.yaxis)
     order = np.argsort(seen.distance)
     root = np.sqrt(seen.n)
     linear = (seen.linear * root)[order, 0]
@@ -61,8 +61,8 @@ def quasi_cycles(seen: "QuasiCycles", label: str = "parameter", axes: Any = None
     right.set(
         xlabel="distance to the Hopf point, −Re λ (1/s)", ylabel="√n × amplitude (1/ms)", xscale="log", yscale="log"
     )
-    _plain(right.xaxis)
-    _plain(right.yaxis)
+    plot.plain_numbers(right.xaxis)
+    plot.plain_numbers(right.yaxis)
     left.legend(frameon=False, fontsize=8)
     right.legend(frameon=False, fontsize=8)
     return left.figure
@@ -80,15 +80,6 @@ def switching(seen: "dict[str, SwitchingTimes]", ax: Any = None, level: float = 
         ax.errorbar(n[known], mean[known], bars, fmt="o", ms=5, capsize=3, color=colour, label=label)
         ax.plot(n[~known], low[~known], "^", mfc="white", color=colour)
     ax.set(xlabel="neurons n", ylabel="mean time before a switch (s)", yscale="log")
-    _plain(ax.yaxis)
+    plot.plain_numbers(ax.yaxis)
     ax.legend(frameon=False)
     return ax.figure
-
-
-def _plain(axis: Any) -> None:
-    """Numbers as people write them on a logarithmic axis of a decade or two."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    axis.set_minor_formatter(NullFormatter())

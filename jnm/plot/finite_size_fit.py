@@ -46,5 +46,5 @@ def errors(fits: "SpectrumFits", ax: Any = None) -> Any:
     ax.set(
         yticks=rows, yticklabels=names, xscale="log", xlabel="standard deviation / value", ylim=(-0.6, len(names) - 0.4)
     )
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.0))  # marks inside look like data
     return ax.figure

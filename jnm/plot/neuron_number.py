@@ -42,7 +42,7 @@ def numbers(study: "NeuronNumbers", ax: Any = None) -> Any:
     ax.axhline(1.0, color="black", lw=0.8)
     ax.set(yscale="log", ylim=(floor, roof), ylabel="neurons, estimate / truth")
     ax.set_xticks(
-        range(len(truth)), [f"{x:.3g}\nS/N {s:.2g}" for x, s in zip(study.truth, study.signal_to_noise, strict=True)]
+        range(len(truth)), [f"{x:,.0f}\nS/N {s:.2g}" for x, s in zip(study.truth, study.signal_to_noise, strict=True)]
     )
     ax.set_xlabel("true number, and signal to noise at the peak")
     return ax.figure

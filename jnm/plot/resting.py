@@ -27,6 +27,7 @@ def rhythm(result: AlphaFit, ax: Any = None) -> Any:
         yscale="log",
         ylim=(0.5 * low.min(), 1.5 * high.max()),
     )
+    plot.plain_numbers(ax.yaxis)
     ax.set_title(f"{result.ch_name}: {result.mass}, resonates at {result.peak_hz:.1f} Hz", loc="left", fontsize=10)
     ax.legend(frameon=False, fontsize=8)
     return ax.figure
@@ -45,5 +46,7 @@ def channel(result: ChannelNoise, ax: Any = None) -> Any:
     floor = float(result.background.floor)
     ax.axhline(floor, color=plot.BLUE, lw=1, ls=":", label=f"floor {floor:.1f} {result.unit}/√Hz")
     ax.set(xlabel="frequency (Hz)", ylabel=f"amplitude density ({result.unit}/√Hz)", xscale="log", yscale="log")
+    plot.plain_numbers(ax.xaxis)
+    plot.plain_numbers(ax.yaxis)
     ax.legend(frameon=False, fontsize=8)
     return ax.figure

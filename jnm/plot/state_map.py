@@ -43,5 +43,6 @@ def _kinds(result: StateMap, ax: Any) -> None:
 
 def _image(result: StateMap, ax: Any, values: np.ndarray, label: str, style: dict[str, Any]) -> None:
     image = ax.pcolormesh(*result.values, values.T, shading="nearest", **style)
-    ax.figure.colorbar(image, ax=ax, label=label)
+    ax.figure.colorbar(image, ax=ax)
+    ax.set_title(label, fontsize=10)  # beside the colours it would seem to name the next panel
     ax.set_xlabel(result.labels[0])

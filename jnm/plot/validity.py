@@ -144,4 +144,7 @@ def _draw(ax: Any, each: _Map, found: Any) -> None:
     )
     if ax.get_subplotspec().is_first_col():
         ax.set_ylabel("excitatory fraction λ")
-    ax.figure.colorbar(image, ax=ax, label=each.label, pad=0.02)
+    ax.set_title(each.label, fontsize=10)  # beside the colours it would seem to name the next panel
+    bar = ax.figure.colorbar(image, ax=ax, pad=0.02)
+    if each.scale == "log":
+        plot.plain_numbers(bar.ax.yaxis)

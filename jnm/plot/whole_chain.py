@@ -51,7 +51,7 @@ def picture(
     for panel in "ABCD":
         ax[panel].set(xlim=(ts[0] + _BIN, ts[-1] - _BIN))
     if names:
-        ax["C"].legend(frameon=False, ncols=3, fontsize=8, loc="upper right")
+        ax["C"].legend(frameon=False, ncols=3, fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 0.98))
     _maps(signals, lead, mags, names, ax["M"], ax["T"])
     for panel in ax.values():
         panel.title.set(fontsize=10, ha="left", x=0.0)
@@ -63,7 +63,7 @@ def _raster(signals: "Signals", ts: np.ndarray, ax: Any) -> None:
     cells = fired.shape[1]
     for k in range(fired.shape[2]):
         when, who = np.nonzero(fired[:, :, k])
-        plot.axes(ax).plot(ts[when], who + k * cells, ",", color=COLOURS[k])
+        plot.axes(ax).plot(ts[when], who + 1.1 * k * cells, ".", ms=1.5, mew=0, color=COLOURS[k])
     ax.set(yticks=[], ylabel="cells, from slow to fast", title="some of the cells of each place: a dot is a spike")
 
 

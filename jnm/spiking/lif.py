@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike
 
 from jnm._model import AbstractModel, Drive
 from jnm._param import Default, Positive, param, parameters
-from jnm.spiking.bits import Members, count_ones, first_ones, mean, pack, some, words_of
+from jnm.spiking.bits import Members, count_ones, first_ones, mean, pack, some, total, words_of
 from jnm.spiking.graph import Graph
 from jnm.spiking.lif_block import Stimulus
 from jnm.spiking.lif_record import LIFMeans, LIFRun
@@ -309,8 +309,13 @@ class LIFNetwork(AbstractModel):
         return y.rate[0]
 
     def source(self, t: Array, y: LIFState, drive: Drive) -> Array:
-        """The mean synaptic current into a neuron, pA."""
-        return -jnp.sum(jax.vmap(mean)(self.currents(y)))
+        """The mean synaptic current into an excitatory neuron, pA: the others have no dendrite that makes a dipole."""
+        return -jnp.sum(self.excitatory(self.currents(y)))
+
+    def excitatory(self, currents: Float[Array, "kind neuron"]) -> Float[Array, " kind"]:
+        """The means over excitatory neurons; zero where there are none."""
+        counted = jnp.where(jnp.arange(self.n) < self.n_excitatory, currents, 0.0)
+        return jax.vmap(total)(counted) / jnp.maximum(self.n_excitatory, 1)
 
     def slope(self, y: Any, drive: Drive) -> Float[Array, " neuron"]:
         """dv/dt below threshold, mV/ms, of anything that has v and conductances as `LIFState` does."""

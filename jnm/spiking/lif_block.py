@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Stimulus = Callable[[Any], Drive]
 
 _MEMBRANE, _EVENTS = 1, 2  # independent streams of one key; 0 draws the start
-_MEANS, _CURRENTS = 4, 8  # V and Phi of three kinds; currents of three kinds twice, held, reset
+_MEANS, _CURRENTS = 4, 11  # V and Phi of three kinds; currents of three kinds three times, held, reset
 
 
 class Plan(NamedTuple):
@@ -131,12 +131,12 @@ def _nothing(y: Any, plan: Plan) -> Kept:
     )
 
 
-def _moved(net: "LIFNetwork", y: Any, new: Any, risen: Array, dt: Array) -> Float[Array, " 8"]:
+def _moved(net: "LIFNetwork", y: Any, new: Any, risen: Array, dt: Array) -> Float[Array, " 11"]:
     """The numbers of `LIFCurrents` for one step."""
     synaptic, held = net.currents(y), y.held > 0
     return jnp.stack([
         *jax.vmap(mean)(synaptic), *jax.vmap(mean)(jnp.where(held[None], synaptic, 0.0)),
-        mean(held.astype(y.v.dtype)), mean(risen - new.v) / dt,
+        *net.excitatory(synaptic), mean(held.astype(y.v.dtype)), mean(risen - new.v) / dt,
     ])  # fmt: skip
 
 

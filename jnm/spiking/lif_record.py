@@ -49,6 +49,8 @@ class LIFCurrents(NamedTuple):
     """The mean product g (v - E) of each kind (E, I, X), pA."""
     synaptic_held: Float[np.ndarray, "time kind"]
     """The part of it that flows into neurons that are held, and moves nothing."""
+    excitatory: Float[np.ndarray, "time kind"]
+    """The mean product over excitatory neurons alone, pA: what makes the moment of pyramidal cells (`jnm.meg.Dipole`)."""
     held: Float[np.ndarray, " time"]
     """The share of neurons that are held."""
     reset: Float[np.ndarray, " time"]
@@ -97,7 +99,7 @@ class Kept(NamedTuple):
     means: Any
     """V, Phi of three kinds, rates of two populations: [step, 6]."""
     currents: Any
-    """The fields of `LIFCurrents`: [step, 8]."""
+    """The fields of `LIFCurrents`: [step, 11]."""
     fired: Any
     """Who fired, packed: [step, word]."""
     v: Any
@@ -135,7 +137,9 @@ def result(whole: Kept, fired: list, ts: Any, stride: int, dt: float, n: int, ma
         means[..., 1:4],
         means[..., 4:6],
         spikes if many or spikes is None else spikes[0],
-        None if moved is None else LIFCurrents(moved[..., :3], moved[..., 3:6], moved[..., 6], moved[..., 7]),
+        None
+        if moved is None
+        else LIFCurrents(moved[..., :3], moved[..., 3:6], moved[..., 6:9], moved[..., 9], moved[..., 10]),
         None if whole.v is None else whole.v[..., stride - 1 :: stride, :],
         y,
     )

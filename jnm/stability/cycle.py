@@ -4,7 +4,6 @@ A multiplier is the factor by which a small push off the cycle has grown after o
 for a push along the cycle, and the cycle attracts if all others lie inside the unit circle.
 """
 
-import functools
 from typing import Any
 
 import diffrax
@@ -16,18 +15,18 @@ from jaxtyping import Array, Complex, Float
 
 from jnm._model import AbstractModel, State
 from jnm.network.network import Network
-from jnm.stability import plots
+from jnm.stability.abstract_cycle import AbstractCycle
 from jnm.stability.delayed_cycle import DelayedCycle, delayed_cycle
 from jnm.stability.equilibria import resting
 from jnm.stability.field import as_vector, flat, shaped, slope
 from jnm.stability.homogeneous import in_unison
-from jnm.stability.orbit import Mesh, along, multipliers, periodic, slopes_at, solve_orbit
-from jnm.stability.precision import concrete, in_double
+from jnm.stability.orbit import Mesh, along, multipliers, periodic, solve_orbit, states_at
+from jnm.stability.precision import concrete, in_double, in_double_with_delays
 from jnm.stability.root import attach, linearise, nearest
-from jnm.stability.settling import AMPLITUDE, SAMPLES, TRIES, last_lap, sizes
+from jnm.stability.settling import RESTS, SAMPLES, TRIES, UNBOUNDED, last_lap
 
 
-class Cycle(eqx.Module):
+class Cycle(AbstractCycle):
     """A periodic orbit of a model."""
 
     period: Float[Array, ""]
@@ -38,97 +37,29 @@ class Cycle(eqx.Module):
     _mesh: Mesh
 
     @property
-    def frequency_hz(self) -> Float[Array, ""]:
-        """1000 / period."""
-        return 1000 / self.period
-
-    @property
     def times(self) -> Float[Array, " time"]:
-        """Times in ms at which `orbit` is given, from 0 to below the period; dense where the orbit is fast."""
         with jax.enable_x64(True):
             return along(self.model, self._mesh, self._unknowns)[0] * self.period
 
-    @property
-    def orbit(self) -> Any:
-        """The states along one period, time first."""
+    def at(self, times: Any) -> Any:
         with jax.enable_x64(True):
-            states = along(self.model, self._mesh, self._unknowns)[1]
-            return jax.vmap(lambda x: shaped(self.model, x))(states)
+            phases = jnp.atleast_1d(jnp.asarray(times, float)) / self.period
+            x = states_at(self.model, self._mesh, self._unknowns, phases)
+            return jax.vmap(lambda x: shaped(self.model, x))(x)
 
     @property
     def multipliers(self) -> Complex[Array, " n"]:
-        """Floquet multipliers, the largest first; one of them is 1."""
         with jax.enable_x64(True):
             jacobian = linearise(periodic, (self.model, self._mesh), self._unknowns)[1]
             return multipliers(jacobian, self._mesh.points.shape[1])
-
-    @property
-    def stable(self) -> bool:
-        """Whether the cycle attracts what starts near it."""
-        values = np.asarray(concrete(self.multipliers, "Cycle.stable"))
-        others = np.delete(values, np.argmin(np.abs(values - 1)))
-        return bool(np.max(np.abs(others), initial=0.0) < 1)
-
-    @property
-    def smallest(self) -> Any:
-        """The smallest value of each variable along the orbit, as a state."""
-        return self._summary(lambda curve, lows, highs: lows)
-
-    @property
-    def largest(self) -> Any:
-        """The largest value of each variable along the orbit, as a state."""
-        return self._summary(lambda curve, lows, highs: highs)
-
-    @property
-    def mean(self) -> Any:
-        """The time average of each variable over one period, as a state."""
-        return self._summary(lambda curve, lows, highs: curve.integrate(curve.x[0], curve.x[-1]) / curve.x[-1])
 
     def follow(self, model: AbstractModel) -> "Cycle":
         """The same cycle of a model with other parameters; works under jit, vmap and grad."""
         return _follow(model, self._mesh, self._unknowns)
 
-    def plot(self, output: plots.Output = None, label: str = "output (1/ms)", ax: Any = None) -> Any:
-        """One period of a function of (t, y), by default of the model's output; returns the Figure."""
-        return plots.one_period(self, output, label, ax)
 
-    def _summary(self, what: Any) -> Any:
-        """A number a variable, from the cubics through the orbit's states and slopes."""
-        from scipy.interpolate import CubicHermiteSpline
-
-        with jax.enable_x64(True):
-            model, mesh, z = concrete((self.model, self._mesh, self._unknowns), "Cycle")
-            phases, states, _ = along(model, mesh, z)
-            slopes = np.asarray(slopes_at(model, states))
-            times = np.append(phases, 1.0) * float(z[-1])
-            closed = [np.concatenate([x, x[:1]]) for x in (np.asarray(states), slopes)]
-            curve = CubicHermiteSpline(times, closed[0], closed[1])
-            fine = curve(_between(times))
-            return shaped(model, jnp.asarray(what(curve, fine.min(axis=0), fine.max(axis=0))))
-
-
-def _between(times: np.ndarray) -> np.ndarray:
-    """Each interval cut into sixteen."""
-    return np.interp(np.arange(16 * (len(times) - 1)) / 16, np.arange(len(times)), times)
-
-
-def _delayed_or_not(undelayed: Any) -> Any:
-    """A network with a conduction speed goes its own way: it needs the past, which `in_double` refuses."""
-
-    @functools.wraps(undelayed)
-    def either(model: Any, start: State | None = None, *, settle: float = 1000.0) -> "Cycle | DelayedCycle":
-        if not settle > 0:
-            raise ValueError(f"limit_cycle: settle = {settle} ms; the first run takes a positive time.")
-        if isinstance(model, Network) and model.speed is not None:
-            return delayed_cycle(model, start, float(settle))
-        return undelayed(model, start, settle=settle)
-
-    return either
-
-
-@_delayed_or_not
-@in_double
-def limit_cycle(model: AbstractModel, start: State | None = None, *, settle: float = 1000.0) -> Cycle:
+@in_double_with_delays
+def limit_cycle(model: Any, start: State | None = None, *, settle: float = 1000.0) -> Cycle | DelayedCycle:
     """The oscillation into which a model settles.
 
         >>> cycle = jnm.stability.limit_cycle(jnm.ING())
@@ -137,11 +68,11 @@ def limit_cycle(model: AbstractModel, start: State | None = None, *, settle: flo
 
     **Arguments**
 
-    - `model`: any model with a drift. Of a network of like regions, each receiving the same sum of weights, the cycle is
-      that of all regions in unison, a `Cycle` of `jnm.stability.homogeneous(network)`; `dispersion` tells whether the
-      regions stay together. With a `start` of all its regions the whole network is run instead. Where all connections
-      have the same delay it is that of all regions in unison too, a `DelayedCycle`, which is followed by
-      `cycle.follow(network)`.
+    - `model`: any model with a drift; phases of its oscillators may run on for ever. Of a network of like regions, each
+      receiving the same sum of weights, the cycle is that of all regions in unison, a `Cycle` of
+      `jnm.stability.homogeneous(network)`; `dispersion` tells whether the regions stay together. With a `start` of all
+      its regions the whole network is run instead. Where all connections have the same delay it is that of all regions
+      in unison too, a `DelayedCycle`, which is followed by `cycle.follow(network)`.
     - `start`: a state from which to run; by default next to each unstable fixed point, then `model.init()`.
     - `settle`: length of the first run in ms; it is doubled up to three times until the activity repeats itself.
 
@@ -152,6 +83,10 @@ def limit_cycle(model: AbstractModel, start: State | None = None, *, settle: flo
     drift to look at, for delays that differ between connections, and under jit and vmap, where `cycle.follow(model)`
     serves.
     """
+    if not settle > 0:
+        raise ValueError(f"limit_cycle: settle = {settle} ms; the first run takes a positive time.")
+    if isinstance(model, Network) and model.speed is not None:
+        return delayed_cycle(model, start, float(settle))
     if start is None or jax.tree.map(jnp.shape, start) != jax.tree.map(jnp.shape, model.init()):
         model = in_unison(model)
     fixed = concrete(model, "limit_cycle")
@@ -196,28 +131,16 @@ def _settled(model: AbstractModel, x: Float[np.ndarray, " n"], duration: float) 
     end = ""
     for _ in range(TRIES):
         states = np.asarray(_run(model, jnp.asarray(x), jnp.asarray(duration)))
-        if not np.all(np.isfinite(states)):
-            return None, "the activity leaves all bounds"
-        tail = states[len(states) // 2 :]
-        size = sizes(tail)
-        if np.max(np.ptp(tail, axis=0) / size) < AMPLITUDE:
-            return None, "the activity comes to rest"
-        end = "the activity neither rests nor repeats itself"
-        if (lap := last_lap((tail - tail[-1]) / size)) is not None:
-            period = (len(tail) - 1 - lap) * duration / SAMPLES
-            phases = np.linspace(0, 1, len(tail) - lap)[:-1]
-            orbit = solve_orbit(model, phases, tail[lap:-1], period)
-            if orbit is not None and _is_cycle(orbit, period, size):
+        lap, end = last_lap(model, states[len(states) // 2 :])
+        if end in (RESTS, UNBOUNDED):
+            break
+        if lap is not None:
+            period = len(lap.states) * duration / SAMPLES
+            orbit = solve_orbit(model, lap.phases, lap.states, period, lap.turns)
+            if orbit is not None and lap.is_seen_in(orbit[1], period):
                 return orbit, ""
         x, duration = states[-1], 2 * duration
     return None, end
-
-
-def _is_cycle(orbit: tuple[Mesh, np.ndarray], period: float, size: Float[np.ndarray, " n"]) -> bool:
-    """Whether it has the period that was seen and swings at all: a fixed point, too, solves the equations."""
-    mesh, z = orbit
-    swing = np.max(np.ptp(z[:-1].reshape(mesh.points.shape), axis=0) / size)
-    return bool(0.5 < z[-1] / period < 2 and swing > AMPLITUDE)
 
 
 @eqx.filter_jit

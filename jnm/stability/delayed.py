@@ -20,21 +20,21 @@ from jnm.network.network import Network
 from jnm.stability.field import flat
 from jnm.stability.fixed_point import FixedPoint
 from jnm.stability.modes import Parts, parts
-from jnm.stability.precision import concrete
+from jnm.stability.precision import concrete, is_traced
+from jnm.stability.root import singular
 
 _LEAST, _MOST = 24, 400  # points of the past
-_STEPS, _DONE = 40, 1e-13  # of Newton's method, and its last step relative to 1 + |l|
 _NEAR = 0.05  # how far left of the line, relative to the fastest exponent, the discretisation is trusted to look
 _SAME = 1e-8  # relative distance of two exponents that are one
 
 
-def without_delay(network: Network) -> tuple[Network, Float[Array, ""] | None]:
-    """The network with instantaneous coupling, and the delay in ms of all its connections, if it has one.
+def delay_of(network: Network) -> Float[Array, ""] | None:
+    """The delay in ms of all connections of a network, if it has one.
 
     Raises `ValueError` for delays that differ between connections.
     """
-    if network.speed is None or network.edges is None:
-        return network, None
+    if network.speed is None or network.edges is None or not np.any(network.edges.lengths):
+        return None
     lengths = network.edges.lengths
     if network.speed.ndim:
         raise ValueError("dispersion: connections have speeds of their own; jnm.stability.delay_spectrum takes them.")
@@ -44,7 +44,7 @@ def without_delay(network: Network) -> tuple[Network, Float[Array, ""] | None]:
             "the eigenvectors of the weights are no patterns of the network. Give all connections one length, such as "
             "their mean, leave speed out, or take jnm.stability.delay_spectrum, which needs no patterns."
         )
-    return Network(network.node, network.connectome, network.coupling), lengths.mean() / network.speed
+    return lengths.mean() / network.speed
 
 
 def exponents(point: FixedPoint, connectivity: Array, delay: Array, line: float) -> Complex[Array, "mode k"]:
@@ -58,10 +58,12 @@ def exponents(point: FixedPoint, connectivity: Array, delay: Array, line: float)
         flow = parts(model, flat(point.state))[1]  # pyright: ignore[reportArgumentType]
         fixed, values, tau = concrete((flow, connectivity, delay), "dispersion with delays")
         known = jax.tree.map(np.asarray, fixed)
-        rows = [_right_of(line, known, L, float(tau)) for L in np.asarray(values)]
-        most = max(1, *(len(roots) for roots, _, _ in rows))
-        moved = [_moved(flow, L, delay, *row) for L, row in zip(connectivity, rows, strict=True)]
-        return jnp.stack([jnp.pad(row, (0, most - len(row)), constant_values=-jnp.inf) for row in moved])
+        found = [_right_of(line, known, L, float(tau)) for L in np.asarray(values)]
+        rows = [jnp.asarray(roots) for roots, _, _ in found]
+        if any(is_traced(leaf) for leaf in jax.tree.leaves((flow, connectivity, delay))):
+            rows = [_moved(flow, L, delay, *row) for L, row in zip(connectivity, found, strict=True)]
+        most = max(1, *(len(row) for row in rows))
+        return jnp.stack([jnp.pad(row, (0, most - len(row)), constant_values=-jnp.inf) for row in rows])
 
 
 def _right_of(line: float, flow: Parts, L: Any, tau: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -77,7 +79,7 @@ def _right_of(line: float, flow: Parts, L: Any, tau: float) -> tuple[np.ndarray,
     for guess in np.linalg.eigvals(_with_past(flow, L, tau, count)):
         if guess.real < line - _NEAR * fastest:
             continue
-        root = _polished(flow, L, tau, complex(guess))
+        root = singular(lambda l: _matrix(flow, L, tau, l), complex(guess))
         if root is not None and root.real > line and all(abs(root - o) > _SAME * (1 + abs(root)) for o in found):
             found.append(root)
     roots = np.array(sorted(found, key=lambda l: (-round(l.real, 12), -l.imag)), complex)
@@ -103,21 +105,7 @@ def _with_past(flow: Parts, L: Any, tau: float, count: int) -> np.ndarray:
     return matrix
 
 
-def _polished(flow: Parts, L: Any, tau: float, root: complex) -> complex | None:
-    """The root of det M that Newton's method reaches: its step is 1 / trace(M^-1 M')."""
-    for _ in range(_STEPS):
-        matrix, slope = _matrix(flow, L, tau, root)
-        try:
-            step = 1 / np.trace(np.linalg.solve(matrix, slope))
-        except np.linalg.LinAlgError:  # singular to the last digit: a root
-            return root
-        root = root - step
-        if abs(step) < _DONE * (1 + abs(root)):
-            return root
-    return None
-
-
-def _matrix(flow: Parts, L: Any, tau: Any, root: complex) -> tuple[np.ndarray, np.ndarray]:
+def _matrix(flow: Parts, L: Any, tau: float, root: complex) -> tuple[np.ndarray, np.ndarray]:
     """M and dM/dl."""
     eye, heard = np.eye(len(flow.A)), L * np.exp(-root * tau) * (flow.B @ flow.C)
     return root * eye - flow.A - heard, eye + tau * heard

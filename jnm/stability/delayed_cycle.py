@@ -15,95 +15,53 @@ from jaxtyping import Array, Complex, Float
 
 from jnm._model import State
 from jnm.network.network import Network
-from jnm.stability import plots
+from jnm.stability.abstract_cycle import AbstractCycle
 from jnm.stability.delayed_floquet import multipliers
 from jnm.stability.delayed_orbit import RESIDUAL, Echo, Pieces, collocated, phases, residual, solve_orbit, states
 from jnm.stability.equilibria import resting
-from jnm.stability.field import as_vector, flat, shaped
+from jnm.stability.field import as_vector, flat, hearing, sending, shaped
 from jnm.stability.homogeneous import for_one, homogeneous
-from jnm.stability.precision import concrete, in_double, is_traced
+from jnm.stability.precision import concrete, in_double_with_delays, is_traced
 from jnm.stability.root import attach, nearest
-from jnm.stability.settling import AMPLITUDE, SAMPLES, TRIES, last_lap, sizes
+from jnm.stability.settling import RESTS, SAMPLES, TRIES, UNBOUNDED, last_lap
 
 _STEP = 0.1  # of a run, per rate of what moves fastest at its start
 _FINER = 8  # times shorter steps, where the run leaves all bounds
 _STARTS = 16  # of the search for fixed points to start next to
 
 
-class DelayedCycle(eqx.Module):
+class DelayedCycle(AbstractCycle):
     """A periodic orbit of one region that hears its own past: that of all regions of a network with equal delays."""
 
     period: Float[Array, ""]
     """In ms."""
-    echo: Echo
-    """The region whose orbit it is, with the delay, in double precision."""
+    model: Network
+    """The region, without its delay, in double precision."""
+    delay: Float[Array, ""]
+    """In ms."""
     _unknowns: Float[Array, " unknown"]
     _pieces: Pieces
 
     @property
-    def model(self) -> Network:
-        """The region, without its delay."""
-        return self.echo.alone
-
-    @property
-    def delay(self) -> Float[Array, ""]:
-        """In ms."""
-        return self.echo.delay
-
-    @property
-    def frequency_hz(self) -> Float[Array, ""]:
-        """1000 / period."""
-        return 1000 / self.period
+    def echo(self) -> Echo:
+        """The region that hears its own past."""
+        return Echo(self.model, self.delay)
 
     @property
     def times(self) -> Float[Array, " time"]:
-        """Times in ms at which `orbit` is given, from 0 to below the period; dense where the orbit is sharp."""
         with jax.enable_x64(True):
             return phases(self._pieces.edges)[:-1] * self.period
 
-    @property
-    def orbit(self) -> Any:
-        """The states along one period, time first."""
-        return self.at(self.times)
-
     def at(self, times: Any) -> Any:
-        """The states at any times in ms, time first; angles are those of the turn from 0 to the period."""
         with jax.enable_x64(True):
             x = states(self._pieces, self._unknowns, jnp.atleast_1d(jnp.asarray(times, float)) / self.period)
             return jax.vmap(lambda x: shaped(self.model, x))(x)
-
-    @property
-    def smallest(self) -> Any:
-        """The smallest value of each variable along the orbit, as a state."""
-        return jax.tree.map(lambda x: jnp.min(x, axis=0), self._even)
-
-    @property
-    def largest(self) -> Any:
-        """The largest value of each variable along the orbit, as a state."""
-        return jax.tree.map(lambda x: jnp.max(x, axis=0), self._even)
-
-    @property
-    def mean(self) -> Any:
-        """The time average of each variable over one period, as a state."""
-        return jax.tree.map(lambda x: jnp.mean(x, axis=0), self._even)
-
-    @property
-    def _even(self) -> Any:
-        """The states at evenly spaced times, of which the mean is that of the period to the last digits."""
-        return self.at(np.arange(SAMPLES) / SAMPLES * self.period)
 
     @property
     def multipliers(self) -> Complex[np.ndarray, " k"]:
         """Floquet multipliers of the region, the largest first, to a ten-thousandth of it; one of them is 1."""
         with jax.enable_x64(True):
             return multipliers(self.echo, self._pieces, self._unknowns)
-
-    @property
-    def stable(self) -> bool:
-        """Whether the cycle attracts what starts near it, as long as regions are alike."""
-        values = self.multipliers
-        others = np.delete(values, np.argmin(np.abs(values - 1)))
-        return bool(np.max(np.abs(others), initial=0.0) < 1)
 
     def follow(self, network: Network) -> "DelayedCycle":
         """The same cycle of a network with other parameters or another speed; works under jit, vmap and grad.
@@ -114,10 +72,6 @@ class DelayedCycle(eqx.Module):
             echo = echo_of(network, "DelayedCycle.follow")
             ahead = _follow(echo, self._pieces, self._unknowns)
             return ahead if is_traced(ahead.period) else _resolved(ahead)
-
-    def plot(self, output: plots.Output = None, label: str = "output (1/ms)", ax: Any = None) -> Any:
-        """One period of a function of (t, y), by default of what the region sends; returns the Figure."""
-        return plots.one_period(self, output, label, ax)  # pyright: ignore[reportArgumentType]
 
 
 def echo_of(network: Any, task: str) -> Echo:
@@ -140,13 +94,10 @@ def echo_of(network: Any, task: str) -> Echo:
             "run the network with jnm.simulate."
         )
     with jax.enable_x64(True):
-        alone = _alone(Network(network.node, network.connectome, network.coupling))
-        return Echo(alone, lengths.mean() / network.speed.astype(float))
+        return Echo(_alone(network), lengths.mean() / network.speed.astype(float))
 
 
-@in_double
-def _alone(network: Any) -> Network:
-    return homogeneous(network)
+_alone = in_double_with_delays(homogeneous)
 
 
 def delayed_cycle(network: Network, start: State | None, settle: float) -> DelayedCycle:
@@ -174,14 +125,14 @@ def delayed_cycle(network: Network, start: State | None, settle: float) -> Delay
 @eqx.filter_jit
 def _attached(echo: Echo, pieces: Pieces, root: Float[Array, " unknown"]) -> DelayedCycle:
     z = attach(collocated, (echo, pieces), root)
-    return DelayedCycle(z[-1], echo, z, pieces)
+    return DelayedCycle(z[-1], echo.alone, echo.delay, z, pieces)
 
 
 @eqx.filter_jit
 def _follow(echo: Echo, pieces: Pieces, guess: Float[Array, " unknown"]) -> DelayedCycle:
     lost = "DelayedCycle.follow: no cycle next to the old one. Search again with limit_cycle."
     z = nearest(collocated, (echo, pieces), guess, lost)
-    return DelayedCycle(z[-1], echo, z, pieces)
+    return DelayedCycle(z[-1], echo.alone, echo.delay, z, pieces)
 
 
 def _resolved(cycle: DelayedCycle) -> DelayedCycle:
@@ -207,12 +158,9 @@ def _begins(echo: Echo) -> list[Float[np.ndarray, " n"]]:
 def _settled(echo: Echo, begin: Float[np.ndarray, " n"], settle: float) -> tuple[Any, str]:
     """The orbit into which the activity from `begin` settles, or how it ends instead."""
     orbit, end = _runs(echo, begin, settle, _STEP / _rate(echo, begin))
-    if orbit is None and end == _UNBOUNDED:
+    if orbit is None and end == UNBOUNDED:
         orbit, end = _runs(echo, begin, settle, _STEP / _rate(echo, begin) / _FINER)
     return orbit, end
-
-
-_UNBOUNDED = "the activity leaves all bounds"
 
 
 def _runs(echo: Echo, x: Float[np.ndarray, " n"], duration: float, longest: float) -> tuple[Any, str]:
@@ -221,49 +169,19 @@ def _runs(echo: Echo, x: Float[np.ndarray, " n"], duration: float, longest: floa
     step, end = duration / SAMPLES / many, ""
     rows = int(np.ceil(float(echo.delay) / step)) + 3
     now = jnp.asarray(x)
-    heard = jnp.tile(echo.sent(now)[None], (rows, 1))
+    heard = jnp.tile(sending(echo.alone, now)[None], (rows, 1))
     for _ in range(TRIES):
         now, heard, run = _run(echo, now, heard, jnp.asarray(step), jnp.asarray(many))
-        run = np.asarray(run)
-        if not np.all(np.isfinite(run)):
-            return None, _UNBOUNDED
-        tail = run[SAMPLES // 2 :]
-        turn = _turns(echo, tail)
-        size = np.where(turn > 0, turn, sizes(tail))
-        if np.max(np.ptp(tail, axis=0) / size) < AMPLITUDE:
-            return None, "the activity comes to rest"
-        end = "the activity neither rests nor repeats itself"
-        orbit = _next_to(echo, tail, turn, size, step * many)
-        if orbit is not None:
-            return orbit, ""
+        lap, end = last_lap(echo.alone, np.asarray(run)[SAMPLES // 2 :])
+        if end in (RESTS, UNBOUNDED):
+            break
+        if lap is not None:
+            period = len(lap.states) * step * many
+            orbit = solve_orbit(echo, lap.phases, lap.states, lap.turns, period)
+            if orbit is not None and lap.is_seen_in(orbit[1], period):
+                return orbit, ""
         many *= 2
     return None, end
-
-
-def _next_to(echo: Echo, tail: np.ndarray, turn: np.ndarray, size: np.ndarray, dt: float) -> Any:
-    """The orbit of which the end of a run is the last lap; None if there is none."""
-    whole = turn * np.round((tail - tail[-1]) / np.where(turn > 0, turn, 1.0))  # laps of angles
-    start = last_lap((tail - tail[-1] - whole) / size)
-    if start is None:
-        return None
-    period = (len(tail) - 1 - start) * dt
-    lap = -whole[start]
-    rough = tail[start:-1] - turn * np.round(tail[start] / np.where(turn > 0, turn, 1.0))
-    orbit = solve_orbit(echo, np.linspace(0, 1, len(rough), endpoint=False), rough, lap, period)
-    if orbit is None:
-        return None
-    swing = np.max((np.ptp(orbit[1][:-1].reshape(-1, len(size)), axis=0) + np.abs(lap)) / size)
-    return orbit if 0.5 < orbit[1][-1] / period < 2 and swing > AMPLITUDE else None
-
-
-def _turns(echo: Echo, run: Float[np.ndarray, "time n"]) -> Float[np.ndarray, " n"]:
-    """What a turn adds to each variable: by how much the model's `constrain` moves angles back; zero for others."""
-    alone = echo.alone
-    inside = jax.vmap(lambda x: flat(alone.constrain(shaped(alone, x))))(jnp.asarray(run))
-    jumps = np.abs(np.diff(run - np.asarray(inside), axis=0))
-    most = np.max(jumps, axis=0)
-    least = np.min(np.where(jumps > 1e-6 * most, jumps, np.inf), axis=0, initial=np.inf)
-    return np.where((most > 0) & (most - least < 1e-6 * most), most, 0.0)
 
 
 def _rate(echo: Echo, x: Float[np.ndarray, " n"]) -> float:
@@ -290,10 +208,10 @@ def _run(
 
     def one(_, carry):
         x, sent = carry
-        before = echo.hearing(x, past(sent, delay))
-        after = echo.hearing(x + step * before, past(sent, delay - 1))
+        before = hearing(echo.alone, x, past(sent, delay))
+        after = hearing(echo.alone, x + step * before, past(sent, delay - 1))
         x = x + step / 2 * (before + after)
-        return x, jnp.concatenate([echo.sent(x)[None], sent[:-1]])
+        return x, jnp.concatenate([sending(echo.alone, x)[None], sent[:-1]])
 
     def sample(carry, _):
         carry = jax.lax.fori_loop(0, many, one, carry)

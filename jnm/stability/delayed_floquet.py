@@ -23,6 +23,8 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jnm.stability.delayed_orbit import DEGREE, SLOPES, Echo, Pieces, phases, reading, states
+from jnm.stability.field import sending
+from jnm.stability.modes import Parts, parts_at
 from jnm.stability.precision import concrete, is_traced
 
 _FINER = (1.0, 1.4, 2.0, 2.8)  # times more pieces than the orbit has, tried in turn: pushes bend more sharply
@@ -174,12 +176,11 @@ def _turn(echo: Echo, pieces: Pieces, z: Array, count: int) -> tuple[Turn, Array
     )
 
 
-def _along(echo: Echo, x: Float[Array, "node n"], past: Float[Array, "node n"]) -> tuple[Array, Array, Array]:
+def _along(echo: Echo, x: Float[Array, "node n"], past: Float[Array, "node n"]) -> Parts:
     """A, B and C at all nodes."""
 
     def one(x, past):
-        A, B = jax.jacfwd(echo.hearing, (0, 1))(x, echo.weight * echo.sent(past))
-        return A, B, jax.jacfwd(echo.sent)(x)
+        return parts_at(echo.alone, x, echo.weight * sending(echo.alone, past))[1]
 
     return jax.vmap(one)(x, past)
 

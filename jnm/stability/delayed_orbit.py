@@ -18,9 +18,8 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.polynomial import chebyshev
 
-from jnm._model import Drive
 from jnm.network.network import Network
-from jnm.stability.field import NO_TIME, shaped, slope
+from jnm.stability.field import hearing, sending
 from jnm.stability.orbit import at_phases
 from jnm.stability.root import newton
 
@@ -44,19 +43,6 @@ class Echo(eqx.Module):
     delay: Float[Array, ""]
     """In ms."""
 
-    def sent(self, x: Float[Array, " n"]) -> Float[Array, " sent"]:
-        """What it sends at x: one number, or the two of a complex one."""
-        own = self.alone.output(jnp.asarray(NO_TIME), shaped(self.alone, x))
-        return jnp.concatenate([own.real, own.imag]) if jnp.iscomplexobj(own) else own
-
-    def hearing(self, x: Float[Array, " n"], heard: Float[Array, " sent"]) -> Float[Array, " n"]:
-        """dx/dt per ms where `heard` is the weighted sum of what others sent."""
-
-        def arrive(own):
-            return jax.lax.complex(heard[:1], heard[1:]) if jnp.iscomplexobj(own) else heard
-
-        return slope(self.alone, x, Drive(arrive=arrive))
-
     @property
     def weight(self) -> Float[Array, ""]:
         """With which it hears itself: the sum of the weights of a row."""
@@ -64,7 +50,7 @@ class Echo(eqx.Module):
 
     def slope(self, x: Float[Array, " n"], past: Float[Array, " n"]) -> Float[Array, " n"]:
         """dx/dt per ms at x, a delay after `past`."""
-        return self.hearing(x, self.weight * self.sent(past))
+        return hearing(self.alone, x, self.weight * sending(self.alone, past))
 
 
 class Pieces(NamedTuple):
@@ -179,7 +165,7 @@ def solve_orbit(echo: Echo, at: np.ndarray, rough: np.ndarray, lap: np.ndarray, 
     edges = _where_it_moves(at, rough, lap, _COUNTS[0])
     for count, following in zip(_COUNTS, (*_COUNTS[1:], _COUNTS[-1]), strict=True):
         nodes = np.asarray(phases(jnp.asarray(edges)))[:-1]
-        guess = at_phases(at, rough - np.outer(at, lap), nodes) + np.outer(nodes, lap)
+        guess = at_phases(at, rough, nodes, lap)
         pieces = _pieces(edges, guess, lap)
         z = newton(collocated, (echo, pieces), np.append(guess.ravel(), period))
         if z is None:

@@ -9,17 +9,20 @@ after which the excitatory current x = W_E I0 + J (w S_E + afferents) - J_i S_I 
 Neuron 101:1181 (2019).
 """
 
+import warnings
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optimistix as optx
 from jaxtyping import Array, Float
 
-from jnm._param import Positive, as_parameter, check_domains
-from jnm.models.wong_wang import WongWangEI, transfer
+from jnm._param import Positive, as_parameter, cast, check_domains
+from jnm.models.wong_wang import WongWangEI, WongWangEIState, transfer
 from jnm.network.network import Network
+from jnm.stability.field import eigenvalues, flat
 from jnm.stability.precision import is_traced
 
 
@@ -31,30 +34,50 @@ def feedback_inhibition(network: Network, rate_hz: float | Float[Array, " region
         >>> balanced.node.J_i                                   # [region]
 
     `rate_hz` is [] or [region]. Works under jit, vmap and grad: J_i follows the gain, the weights and the other
-    parameters, by the implicit function theorem. That the rest is stable is for `jnm.stability.at_rest` to tell.
+    parameters, by the implicit function theorem. **Strong coupling loses the balance**: the regions then rest at
+    `rate_hz` and leave it at the smallest push. Where all is known and nothing delayed, a warning says so.
 
-    Raises `ValueError` for a network of other nodes, for rates that are not positive, and where a region would need
-    negative inhibition to reach the rate.
+    Raises `ValueError` for a network of other nodes (of `Heterogeneous` give `.expanded`), for rates that are not
+    positive, and where a region would need negative inhibition to reach the rate.
     """
     if not isinstance(network, Network) or not isinstance(network.node, WongWangEI):
         kind = getattr(network, "node", network)
-        raise ValueError(f"feedback_inhibition: wanted a jnm.Network of jnm.WongWangEI; got {type(kind).__name__}.")
+        got = type(network if isinstance(kind, WongWangEI) else kind).__name__
+        raise ValueError(f"feedback_inhibition: wanted a jnm.Network of jnm.WongWangEI; got {got}.")
     rate = jnp.broadcast_to(1e-3 * as_parameter(rate_hz), (network.n_regions,))
     if not is_traced(rate) and not Positive().contains(np.asarray(rate)):
         raise ValueError(f"feedback_inhibition: rate_hz = {rate_hz}; wanted positive rates in Hz.")
-    balanced = eqx.tree_at(lambda net: net.node.J_i, network, _inhibition(network, rate))
+    J_i, rest = _inhibition(network, rate)
+    balanced = eqx.tree_at(lambda net: net.node.J_i, network, J_i)
     check_domains(balanced.node)
+    if network.speed is None:
+        _warn_unstable(*jax.lax.stop_gradient((balanced, rest)))
     return balanced
 
 
 @eqx.filter_jit
-def _inhibition(network: Network, rate: Float[Array, " region"]) -> Float[Array, " region"]:
+def _inhibition(network: Network, rate: Float[Array, " region"]) -> tuple[Float[Array, " region"], WongWangEIState]:
+    """J_i, and the rest that it makes."""
     node: Any = network.node
     weights, opened = network.connectome.weights, node.gamma * node.tau_E * rate
     S_E = opened / (1 + opened)
     afferent = network.coupling(weights @ S_E, S_E, jnp.sum(weights, axis=1))
     current, S_I = _at_rest(node, rate, S_E)
-    return (node.W_E * node.I0 + node.J * (node.w * S_E + afferent) - current) / S_I
+    return (node.W_E * node.I0 + node.J * (node.w * S_E + afferent) - current) / S_I, WongWangEIState(S_E, S_I)
+
+
+def _warn_unstable(balanced: Network, rest: WongWangEIState) -> None:
+    if any(is_traced(x) for x in jax.tree.leaves((balanced, rest))):
+        return
+    with jax.enable_x64(True):
+        known, state = cast((balanced, rest), jnp.float64)
+        growth = float(jnp.max(eqx.filter_jit(eigenvalues)(known, flat(state)).real))
+    if growth > 0:
+        warnings.warn(
+            f"feedback_inhibition: the balanced rest is unstable, pushes off it grow by {growth:.2g} per ms, so no run will "
+            "stay at these rates. A weaker coupling has a stable one.",
+            stacklevel=3,
+        )
 
 
 def _at_rest(node: WongWangEI, rate: Float[Array, " region"], S_E: Float[Array, " region"]) -> tuple[Array, Array]:

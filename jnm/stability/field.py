@@ -27,6 +27,21 @@ def slope(model: AbstractModel, x: Float[Array, " n"], drive: Drive | None = Non
     return flat(model.drift(jnp.asarray(NO_TIME), shaped(model, x), Drive() if drive is None else drive))
 
 
+def sending(network: Any, x: Float[Array, " n"]) -> Float[Array, " sent"]:
+    """What the regions of a network send at x: one number each, or of complex ones all real parts, then all others."""
+    own = network.output(jnp.asarray(NO_TIME), shaped(network, x))
+    return jnp.concatenate([own.real, own.imag]) if jnp.iscomplexobj(own) else own
+
+
+def hearing(network: Any, x: Float[Array, " n"], heard: Float[Array, " sent"]) -> Float[Array, " n"]:
+    """dx/dt per ms where `heard` is the weighted sum of what others sent, in the order of `sending`."""
+
+    def arrive(own):
+        return jax.lax.complex(*jnp.split(heard, 2)) if jnp.iscomplexobj(own) else heard
+
+    return slope(network, x, Drive(arrive=arrive))
+
+
 def jacobian(model: AbstractModel, x: Float[Array, " n"]) -> Float[Array, "n n"]:
     """d slope / dx, per ms."""
     return jax.jacfwd(lambda x: slope(model, x))(x)

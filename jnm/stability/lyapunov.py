@@ -23,7 +23,7 @@ from jnm._model import AbstractModel, State
 from jnm._param import cast
 from jnm.network.network import Network
 from jnm.stability.field import as_vector, flat, shaped, slope
-from jnm.stability.homogeneous import homogeneous
+from jnm.stability.homogeneous import homogeneous, in_unison
 from jnm.stability.precision import in_double, is_traced
 
 _BATCHES = 20
@@ -103,9 +103,10 @@ def lyapunov(
     - `k`: how many, from 1 to the number of variables; the cost grows in proportion.
     - `t1`, `dt`: length of the whole run and of its steps (fourth-order Runge-Kutta), in ms.
     - `key`: draws the first pushes, and the start.
-    - `start`: "random" (the default): each region at a random moment of the first second of a single region's run;
-      "homogeneous": all regions where such a run ends, set apart by a thousandth; or a state. Attractors may coexist, so
-      the result names its start. A synchronous state that is not set apart would stay so, and show growth off it only.
+    - `start`: "random" (the default): each region at a random moment of the first second of a single region's run, or
+      regions that are not alike at one moment of the run of them all; "homogeneous": all like regions where such a run
+      ends, set apart by a thousandth; or a state. Attractors may coexist, so the result names its start. A synchronous
+      state that is not set apart would stay so, and show growth off it only.
     - `discard`: transient in ms that is run but left out.
     - `every`: ms between two orthonormalisations.
     - `final`: of an earlier result with the same `dt` and `every`: go on to `t1` as if the run had never stopped.
@@ -173,7 +174,7 @@ def _begin(model: Any, start: Any, key: PRNGKeyArray, dt: float) -> tuple[str, F
     if name not in ("random", "homogeneous") or (name == "homogeneous" and not isinstance(model, Network)):
         known = '"random", "homogeneous" or a state' if isinstance(model, Network) else '"random" or a state'
         raise ValueError(f"lyapunov: start = {name!r}; for this model wanted {known}.")
-    if not isinstance(model, Network):
+    if name == "random" and in_unison(model) is model:
         run = course(model, flat(model.init()), dt, round(_SETTLING / dt))
         return name, run[jax.random.randint(key, (), 0, len(run))]
     return name, regions_apart(model, name, key, dt)

@@ -18,9 +18,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Complex, Float
 
-from jnm._model import Drive
 from jnm.network.network import Network
-from jnm.stability.field import NO_TIME, shaped, slope
+from jnm.stability.field import hearing, sending
 from jnm.stability.orbit import Mesh, follow_field
 
 _FINER = 2  # steps of a pushed orbit for each step of the orbit: pushes bend more sharply than what they are pushed off
@@ -42,22 +41,19 @@ class Parts(NamedTuple):
 
 
 def parts(alone: Network, x: Float[Array, " n"]) -> tuple[Float[Array, " n"], Parts]:
-    """The slope of a network of one region, and the flow of pushes at x; by jvp."""
+    """The slope of a network of one region, and the flow of pushes at x."""
+    return parts_at(alone, x, alone.connectome.weights[0, 0] * sending(alone, x))
 
-    def sent(x):
-        own = alone.output(jnp.asarray(NO_TIME), shaped(alone, x))
-        return jnp.concatenate([own.real, own.imag]) if jnp.iscomplexobj(own) else own
 
-    def flow(x, heard):
-        def arrive(own):
-            return jax.lax.complex(heard[:1], heard[1:]) if jnp.iscomplexobj(own) else heard
+def parts_at(network: Network, x: Float[Array, " n"], heard: Float[Array, " sent"]) -> tuple[Float[Array, " n"], Parts]:
+    """The slope of a network that hears a weighted sum, and the flow of pushes at x; by jvp."""
 
-        value = slope(alone, x, Drive(arrive=arrive))
+    def twice(x, heard):
+        value = hearing(network, x, heard)
         return value, value
 
-    heard = alone.connectome.weights[0, 0] * sent(x)
-    (A, B), value = jax.jacfwd(flow, argnums=(0, 1), has_aux=True)(x, heard)
-    return value, Parts(A, B, jax.jacfwd(sent)(x))
+    (A, B), value = jax.jacfwd(twice, argnums=(0, 1), has_aux=True)(x, heard)
+    return value, Parts(A, B, jax.jacfwd(lambda x: sending(network, x))(x))
 
 
 @eqx.filter_jit
@@ -91,10 +87,10 @@ def monodromies(alone: Network, mesh: Mesh, z: Float[Array, " unknown"], connect
 
         def field(both):
             x, pushes = unravel(both)
-            value, flow = parts(alone, x)
-            heard = jnp.einsum("mkl,sa,mlap->mksp", turned, flow.C, pushes)
-            within = jnp.einsum("ab,mkbp->mkap", flow.A, pushes)
-            return ravel_pytree((value, within + jnp.einsum("as,mksp->mkap", flow.B, heard)))[0]
+            value, (A, B, C) = parts(alone, x)
+            heard = jnp.einsum("mkl,sa,mlap->mksp", turned, C, pushes)
+            within = jnp.einsum("ab,mkbp->mkap", A, pushes)
+            return ravel_pytree((value, within + jnp.einsum("as,mksp->mkap", B, heard)))[0]
 
         return unravel(follow_field(field, begin, steps))[1]
 

@@ -2,11 +2,12 @@ r"""Periodic orbits by multiple shooting: M arcs of one period, each integrated 
 
 With the mesh of fractions w of the period T and flow_h(y) the solution after a time h,
 
-    flow_{T w_m}(y_m) = y_{m+1},  y_M = y_0,       sum_m y'_ref,m . (y_m - y_ref,m) = 0,
+    flow_{T w_m}(y_m) = y_{m+1},  y_M = y_0 + D,   sum_m y'_ref,m . (y_m - y_ref,m) = 0,
 
-are solved for y_0 ... y_{M-1} and T; the last equation holds the phase. Arcs are short, so unstable orbits are reached as
-well as stable ones. Each arc takes K steps of the eighth-order method of Dormand & Prince (1981), whose embedded error
-tells where the mesh must be fine: all steps are given the same error.
+are solved for y_0 ... y_{M-1} and T; the last equation holds the phase. D is zero but for variables that are angles,
+which a period moves on. Arcs are short, so unstable orbits are reached as well as stable ones. Each arc takes K steps of
+the eighth-order method of Dormand & Prince (1981), whose embedded error tells where the mesh must be fine: all steps are
+given the same error.
 """
 
 from collections.abc import Callable
@@ -39,6 +40,8 @@ class Mesh(NamedTuple):
     fractions: Float[Array, "arc step"]
     points: Float[Array, "arc n"]
     slopes: Float[Array, "arc n"]
+    lap: Float[Array, " n"]
+    """What a period adds: full turns of variables that are angles, zero for others."""
 
 
 def advance(model: AbstractModel, x: Float[Array, " n"], h: Float[Array, ""]) -> tuple[Array, Array]:
@@ -105,7 +108,8 @@ class Joined(eqx.Module):
 
     def _gaps(self, mesh: Mesh, x: Float[Array, "arc n"], ends: Float[Array, "arc n"]) -> Float[Array, " equation"]:
         phase = jnp.sum(mesh.slopes * (x - mesh.points))
-        return jnp.append((ends - jnp.roll(x, -1, axis=0)).ravel(), phase)
+        onward = jnp.concatenate([x[1:], x[:1] + mesh.lap[None]])
+        return jnp.append((ends - onward).ravel(), phase)
 
 
 periodic, periodic_at = Joined(), Joined(turned=True)
@@ -127,6 +131,17 @@ def along(model: AbstractModel, mesh: Mesh, z: Float[Array | np.ndarray, " unkno
     ends = jnp.cumsum(mesh.fractions.ravel())
     n = starts.shape[1]
     return ends - mesh.fractions.ravel(), states.reshape(-1, n), errors.reshape(-1, n)
+
+
+@eqx.filter_jit
+def states_at(
+    model: AbstractModel, mesh: Mesh, z: Float[Array, " unknown"], at: Float[Array, " phase"]
+) -> Float[Array, "phase n"]:
+    """The orbit at any phases, by a shorter step from where the step begins that passes it."""
+    phases, states, _ = along(model, mesh, z)
+    at = at - jnp.floor(at)
+    step = jnp.searchsorted(phases, at, side="right") - 1
+    return jax.vmap(lambda x, h: advance(model, x, h)[0])(states[step], z[-1] * (at - phases[step]))
 
 
 def monodromy(jacobian: Float[Array | np.ndarray, "equation unknown"], n: int) -> Float[Array, "n n"]:
@@ -153,7 +168,9 @@ def slopes_at(model: AbstractModel, x: Float[Array, "point n"]) -> Float[Array, 
     return jax.vmap(lambda x: slope(model, x))(x)
 
 
-def mesh_through(model: AbstractModel, phases: np.ndarray, states: np.ndarray, errors: np.ndarray | None) -> Mesh:
+def mesh_through(
+    model: AbstractModel, phases: np.ndarray, states: np.ndarray, errors: np.ndarray | None, lap: Any = 0.0
+) -> Mesh:
     """A mesh on an orbit known at `phases` in [0, 1): of equal steps, or of steps with equal errors."""
     share = np.diff(np.append(phases, 1.0))
     density = np.ones(len(phases))
@@ -163,27 +180,30 @@ def mesh_through(model: AbstractModel, phases: np.ndarray, states: np.ndarray, e
         density = np.maximum(density, 0.1 * np.sum(density * share))  # nowhere ten times coarser than the mean
     filled = np.append(0.0, np.cumsum(density * share))
     edges = np.interp(np.linspace(0, filled[-1], ARCS * STEPS + 1), filled, np.append(phases, 1.0))
-    points = at_phases(phases, states, edges[:-1:STEPS])
-    return mesh_at(model, np.diff(edges).reshape(ARCS, STEPS), points)
+    points = at_phases(phases, states, edges[:-1:STEPS], lap)
+    return mesh_at(model, np.diff(edges).reshape(ARCS, STEPS), points, lap)
 
 
-def mesh_at(model: AbstractModel, fractions: np.ndarray, points: np.ndarray) -> Mesh:
+def mesh_at(model: AbstractModel, fractions: np.ndarray, points: np.ndarray, lap: Any = 0.0) -> Mesh:
     """A mesh whose phase is measured against an orbit through `points`."""
     slopes = np.asarray(slopes_at(model, jnp.asarray(points)))
-    return Mesh(jnp.asarray(fractions), jnp.asarray(points), jnp.asarray(slopes / np.linalg.norm(slopes)))
+    laps = np.broadcast_to(np.asarray(lap, float), points.shape[1:])
+    return Mesh(*(jnp.asarray(part) for part in (fractions, points, slopes / np.linalg.norm(slopes), laps)))
 
 
-def at_phases(phases: np.ndarray, states: np.ndarray, wanted: np.ndarray) -> Float[np.ndarray, "wanted n"]:
+def at_phases(
+    phases: np.ndarray, states: np.ndarray, wanted: np.ndarray, lap: Any = 0.0
+) -> Float[np.ndarray, "wanted n"]:
     """States of an orbit between the phases at which it is known, by straight lines."""
-    closed = np.append(phases, 1.0)
-    return np.stack([np.interp(wanted, closed, np.append(column, column[0])) for column in states.T], axis=1)
+    at, closed = np.append(phases, 1.0), np.concatenate([states, states[:1] + lap])
+    return np.stack([np.interp(wanted, at, column) for column in closed.T], axis=1)
 
 
-def solve_orbit(model: AbstractModel, phases: np.ndarray, states: np.ndarray, period: float):
+def solve_orbit(model: AbstractModel, phases: np.ndarray, states: np.ndarray, period: float, lap: Any = 0.0) -> Any:
     """The orbit next to a rough one, on a mesh that is refined twice; (mesh, unknowns), or None."""
     errors = None
     for _ in range(3):
-        mesh = mesh_through(model, phases, states, errors)
+        mesh = mesh_through(model, phases, states, errors, lap)
         z = newton(periodic, (model, mesh), np.append(np.ravel(mesh.points), period))
         if z is None:
             return None

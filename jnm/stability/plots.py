@@ -15,8 +15,8 @@ from jnm._model import AbstractModel, State
 from jnm.stability.field import NO_TIME
 
 if TYPE_CHECKING:
+    from jnm.stability.abstract_cycle import AbstractCycle
     from jnm.stability.continuation import Branch
-    from jnm.stability.cycle import Cycle
     from jnm.stability.cycle_branch import CycleBranch
     from jnm.stability.hopf_curve import HopfCurve
     from jnm.stability.linear_response import LinearSpectrum, TransferFunction
@@ -62,7 +62,7 @@ def frequencies(cycles: "CycleBranch", ax: Any = None) -> Any:
     return ax.figure
 
 
-def one_period(cycle: "Cycle", output: Output = None, label: str = "output (1/ms)", ax: Any = None) -> Any:
+def one_period(cycle: "AbstractCycle", output: Output = None, label: str = "output (1/ms)", ax: Any = None) -> Any:
     """The output along one period."""
     from jnm import plot
 

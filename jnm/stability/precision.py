@@ -29,12 +29,24 @@ def in_double(
 
     Works under `jax.grad`, `jax.jit` and `jax.vmap`; derivatives come back in the precision of what they are taken in.
     Second derivatives, and those of eigenvalues and orbits, must be taken under `jax.enable_x64(True)`: JAX would else
-    round their way back to float32, and warn.
+    round their way back to float32, and warn. Networks with a conduction speed are refused.
     """
+    return _wide(function, delays=False)
 
+
+def in_double_with_delays(
+    function: Callable[Concatenate[Any, Given], Answer],
+) -> Callable[Concatenate[Any, Given], Answer]:
+    """The same for a function that knows what to do with a conduction speed."""
+    return _wide(function, delays=True)
+
+
+def _wide(
+    function: Callable[Concatenate[Any, Given], Answer], delays: bool
+) -> Callable[Concatenate[Any, Given], Answer]:
     @functools.wraps(function)
     def wide(model: Any, *args: Given.args, **kwargs: Given.kwargs) -> Answer:
-        _check_model(function.__name__, model)
+        _check_model(function.__name__, model, delays)
         with jax.enable_x64(True):
             return function(cast(model, jnp.float64), *args, **kwargs)
 
@@ -64,17 +76,17 @@ def is_traced(x: Any) -> bool:
     return isinstance(x, jax.core.Tracer)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _check_model(task: str, model: Any) -> None:
+def _check_model(task: str, model: Any, delays: bool) -> None:
     if not isinstance(model, AbstractModel):
         raise ValueError(f"{task}: wanted a jnm model first, such as jnm.ING(); got a {type(model).__name__}.")
     if overrides(model, "step"):
         raise ValueError(
             f"{task}: {type(model).__name__} brings its own step; fixed points are those of a drift. Take its mean field."
         )
-    if model.delays(1.0) is not None:
+    if not delays and model.delays(1.0) is not None:
         raise ValueError(
-            f"{task}: the network has a conduction speed; its eigenvalues then solve a transcendental equation, which "
-            "this room does not. Its fixed points are those of Network(..., speed=None)."
+            f"{task}: the network has a conduction speed. Its fixed points are those of Network(..., speed=None); how "
+            "pushes off them grow, with delays, is told by dispersion, transverse_onset and delay_spectrum."
         )
     kinds = {np.dtype(leaf.dtype) for leaf in jax.tree.leaves(model) if eqx.is_inexact_array(leaf)}
     if np.dtype(np.float32) in kinds:

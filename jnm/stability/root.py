@@ -9,6 +9,7 @@ vmap. The derivative is a rule of its own, made of F_x and F_p at the root: the 
 derivatives of every order are right.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -60,6 +61,25 @@ def solve(matrix: Float[np.ndarray, "n n"], right: Float[np.ndarray, " n"]) -> F
     except np.linalg.LinAlgError:
         return None
     return answer if np.all(np.isfinite(answer)) else None
+
+
+def singular(matrix: Callable[[complex], tuple[Any, Any]], guess: complex) -> complex | None:
+    """Where M(l) becomes singular next to a guess; None if Newton's method reaches no such place.
+
+    `matrix` gives M and dM/dl; the step on det M is 1 / trace(M^-1 dM/dl). Multiple roots come slowly, and to half the
+    digits.
+    """
+    root, step = guess, np.inf
+    for _ in range(_STEPS):
+        value, slope = matrix(root)
+        try:
+            step = 1 / np.trace(np.linalg.solve(value, slope))
+        except np.linalg.LinAlgError:  # singular to the last digit
+            return root
+        root = root - step
+        if abs(step) < _DONE * (1 + abs(root)):
+            return root
+    return root if abs(step) < np.sqrt(_DONE) * (1 + abs(root)) else None
 
 
 def attach(residual: Residual, args: Any, root: Float[Array | np.ndarray, " n"]) -> Float[Array, " n"]:

@@ -153,12 +153,14 @@ def state_map(
         raise ValueError(f'state_map: start = {name!r}; wanted "homogeneous", "random" or a state.')
     a, b = (jnp.asarray(x.ravel()) for x in np.meshgrid(*axes, indexing="ij"))
     run = _Point(first, second, name, float(dt), k, *count)
-    found = [np.asarray(part) for part in _survey(run, network, given, (a, b, jax.random.split(key, a.size)), chunk)]
+    measured = _survey(run, network, given, (a, b, jax.random.split(key, a.size)), chunk)
     shape = tuple(len(x) for x in axes)
-    parts = (part.reshape(*shape, *part.shape[1:]) for part in found)
+    parts = (np.asarray(part).reshape(*shape, *part.shape[1:]) for part in measured)
     duration = float(count.intervals - count.discarded)
     names, labels = (first.name, second.name), (first.label, second.label)
-    return StateMap(axes, *parts, duration, names, labels, name)  # pyright: ignore[reportCallIssue]
+    found = StateMap(axes, *parts, duration, names, labels, name)  # pyright: ignore[reportCallIssue]
+    decayed = np.where(found.kinds == "rest", np.nan, found.frequencies_hz)  # of a ringing that dies out
+    return eqx.tree_at(lambda found: found.frequencies_hz, found, decayed)
 
 
 def _plane(network: Any, where: Any, values: Any) -> tuple[tuple[Dial, Dial], tuple[np.ndarray, np.ndarray]]:

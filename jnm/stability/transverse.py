@@ -26,7 +26,7 @@ from jnm.stability.field import flat
 from jnm.stability.fixed_point import FixedPoint, at_rest, fixed_points
 from jnm.stability.homogeneous import for_one, homogeneous
 from jnm.stability.modes import at_rest as exponents_at_rest, on_cycle, parts
-from jnm.stability.precision import in_double, is_traced
+from jnm.stability.precision import in_double_with_delays, is_traced
 
 _STARTS = 32  # of the search for the fixed points of one region
 
@@ -123,9 +123,11 @@ def master_stability(
 
         >>> jnm.stability.master_stability(net, jnp.linspace(-1.0, 1.0, 101)).plot()
 
-    The network itself only gives the homogeneous state. Other arguments, result and errors are those of `dispersion`.
+    The network itself only gives the homogeneous state. Under jit and vmap its weights, too, may be traced if `state` is
+    given and there are no delays; that their rows have equal sums is then taken for granted. Other
+    arguments, result and errors are those of `dispersion`.
     """
-    _known(network)
+    _check_network(network)
     with jax.enable_x64(True):
         given = jnp.atleast_1d(jnp.asarray(connectivity_eigenvalues))
         given = given.astype(complex if jnp.iscomplexobj(given) else float)
@@ -135,13 +137,19 @@ def master_stability(
 
 
 def _known(network: Any) -> Network:
-    if not isinstance(network, Network):
-        raise ValueError(f"dispersion: wanted a jnm.Network; got a {type(network).__name__}.")
+    """The network, its weights being known: their eigenvectors are sought."""
+    _check_network(network)
     if is_traced(jax.lax.stop_gradient(network.connectome.weights)):
         raise ValueError(
-            "dispersion: the weights are traced by jit or vmap; take master_stability at fixed eigenvalues."
+            "dispersion: the weights are traced by jit or vmap; take master_stability at fixed eigenvalues, with the "
+            "homogeneous state as state=."
         )
     return network
+
+
+def _check_network(network: Any) -> None:
+    if not isinstance(network, Network):
+        raise ValueError(f"dispersion: wanted a jnm.Network; got a {type(network).__name__}.")
 
 
 def moving(found: Modes, weights: Array) -> Array:
@@ -153,27 +161,40 @@ def moving(found: Modes, weights: Array) -> Array:
 
 
 def _about(network: Network, connectivity: Array, state: Any, found: Modes | None, line: float) -> Dispersion:
+    about, delay = homogeneous_state(network, state)
+    return Dispersion(connectivity, exponents(about, connectivity, delay, line), about, found, delay)
+
+
+def homogeneous_state(network: Any, state: Any) -> tuple[FixedPoint | Cycle | DelayedCycle, Float[Array, ""] | None]:
+    """The homogeneous state that is meant, differentiable in the network's parameters, and the delay of connections."""
     if isinstance(state, DelayedCycle):
         cycle = _delayed_cycle(network, state)
-        with jax.enable_x64(True):
-            values = delayed_floquet.exponents(cycle.echo, cycle._pieces, cycle._unknowns, connectivity, line)
-        return Dispersion(connectivity, values, cycle, found, cycle.delay)
-    plain, delay = delayed.without_delay(network)
-    if delay is not None and isinstance(state, Cycle):
+        return cycle, cycle.delay
+    delay = delayed.delay_of(network)
+    if not isinstance(state, Cycle):
+        return homogeneous_rest(network, state), delay
+    if delay is not None:
         raise ValueError(
             "dispersion: the cycle is one without delays; cycles of networks with delays are found by "
             "jnm.stability.limit_cycle(network), too."
         )
-    if isinstance(state, Cycle):
-        cycle = homogeneous_cycle(plain, state)
-        return Dispersion(connectivity, _cycle_exponents(cycle, connectivity), cycle, found, None)
-    point = homogeneous_rest(plain, state)
-    if delay is None:
-        return Dispersion(connectivity, _rest_exponents(point, connectivity), point, found, None)
-    return Dispersion(connectivity, delayed.exponents(point, connectivity, delay, line), point, found, delay)
+    return homogeneous_cycle(network, state), None
 
 
-@in_double
+def exponents(about: Any, connectivity: Array, delay: Array | None, line: float) -> Complex[Array, "mode k"]:
+    """Of each pattern about a homogeneous state, per ms, the rightmost first; with delays those right of `line`."""
+    with jax.enable_x64(True):
+        if isinstance(about, DelayedCycle):
+            return delayed_floquet.exponents(about.echo, about._pieces, about._unknowns, connectivity, line)
+        if isinstance(about, Cycle):
+            alone: Any = about.model
+            return on_cycle(alone, about._mesh, about._unknowns, connectivity)[0]
+        if delay is not None:
+            return delayed.exponents(about, connectivity, delay, line)
+        return exponents_at_rest(about.model, flat(about.state), connectivity)
+
+
+@in_double_with_delays
 def homogeneous_rest(network: Any, state: Any) -> FixedPoint:
     """The homogeneous fixed point that is meant."""
     alone = homogeneous(network)
@@ -191,17 +212,7 @@ def homogeneous_rest(network: Any, state: Any) -> FixedPoint:
     return chosen[0]
 
 
-def _cycle_exponents(cycle: Any, connectivity: Array) -> Array:
-    with jax.enable_x64(True):
-        return on_cycle(cycle.model, cycle._mesh, cycle._unknowns, connectivity)[0]
-
-
-def _rest_exponents(point: Any, connectivity: Array) -> Array:
-    with jax.enable_x64(True):
-        return exponents_at_rest(point.model, flat(point.state), connectivity)
-
-
-@in_double
+@in_double_with_delays
 def homogeneous_cycle(network: Any, cycle: Cycle) -> Cycle:
     """The cycle of the network that is meant, with its derivatives in the network's parameters."""
     alone = homogeneous(network)

@@ -19,17 +19,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from jnm._model import Drive, State
+from jnm._model import State
 from jnm.network.network import Network
-from jnm.stability.field import NO_TIME, flat, shaped, slope
+from jnm.stability.field import flat, sending
 from jnm.stability.fixed_point import FixedPoint, at_rest
 from jnm.stability.homogeneous import homogeneous
+from jnm.stability.modes import parts_at
 from jnm.stability.precision import concrete, in_double
+from jnm.stability.root import singular
 from jnm.stability.transverse import homogeneous_rest
 
 _POINTS, _FINER = 16, 1.5  # of the past at first, and how many times more at each trial
 _LARGEST = 3000  # rows of a matrix of which all eigenvalues are sought
-_STEPS, _DONE = 60, 1e-12  # of Newton's method, and its last step relative to 1 + |l|
 _NEAR = 1e-4  # how far Newton's method may lead, relative to 1 + |l|, from an eigenvalue that is resolved
 
 
@@ -125,24 +126,11 @@ def _rest(plain: Any, state: Any) -> FixedPoint:
 
 
 def _flow(model: Any, x: Float[Array, " n"], delays: Float[Array, "to from"]) -> Flow:
-    """By jvp; what is sent is one number a region, or a complex one, which counts as two."""
-
-    def sent(x):
-        own = model.output(jnp.asarray(NO_TIME), shaped(model, x))
-        return jnp.concatenate([own.real, own.imag]) if jnp.iscomplexobj(own) else own
-
-    def moved(x, heard):
-        def arrive(own):
-            n = own.shape[0]
-            return jax.lax.complex(heard[:n], heard[n:]) if jnp.iscomplexobj(own) else heard
-
-        return slope(model, x, Drive(arrive=arrive))
-
     weights = model.connectome.weights
-    copies = sent(x).shape[0] // weights.shape[0]
+    now = sending(model, x)
+    copies = now.shape[0] // weights.shape[0]
     W, T = jnp.kron(jnp.eye(copies), weights), jnp.tile(delays, (copies, copies))
-    A, B = jax.jacfwd(moved, (0, 1))(x, W @ sent(x))
-    return Flow(A, B, jax.jacfwd(sent)(x), W, T)
+    return Flow(*parts_at(model, x, W @ now)[1], W, T)
 
 
 def _rightmost(flow: Flow, count: int) -> Complex[np.ndarray, " k"]:
@@ -168,7 +156,7 @@ def _resolved(flow: Flow, points: int) -> Complex[np.ndarray, " k"]:
     guesses = np.linalg.eigvals(_with_past(flow, points))
     found = []
     for guess in guesses[np.lexsort((-guesses.imag, -np.round(guesses.real, 9)))]:
-        root = _polished(flow, complex(guess))
+        root = singular(lambda l: _matrix(flow, l), complex(guess))
         if root is None or abs(root - guess) > _NEAR * (1 + abs(root)):
             break
         found.append(root)
@@ -213,22 +201,6 @@ def _matrix(flow: Flow, root: Any) -> tuple[Any, Any]:
     reach = flow.W * jnp.exp(-root * flow.T) if isinstance(root, Array) else flow.W * np.exp(-root * flow.T)
     eye = np.eye(len(flow.A))
     return root * eye - flow.A - flow.B @ reach @ flow.C, eye + flow.B @ (flow.T * reach) @ flow.C
-
-
-def _polished(flow: Flow, root: complex) -> complex | None:
-    """The root of det M that Newton's method reaches: its step is 1 / trace(M^-1 M')."""
-    for _ in range(_STEPS):
-        matrix, change = _matrix(flow, root)
-        try:
-            step = 1 / np.trace(np.linalg.solve(matrix, change))
-        except np.linalg.LinAlgError:  # singular to the last digit: a root
-            return root
-        root = root - step
-        if abs(step) < _DONE * (1 + abs(root)):
-            return root
-    return (
-        root if abs(step) < np.sqrt(_DONE) * (1 + abs(root)) else None
-    )  # multiple roots come slowly, and to half the digits
 
 
 def _null_vectors(flow: Flow, roots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

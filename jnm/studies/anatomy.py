@@ -146,7 +146,8 @@ def anatomy(
     if unknown := sorted(set(kinds) - set(SURROGATES)):
         raise ValueError(f"anatomy: unknown kind {', '.join(unknown)}; known are {', '.join(SURROGATES)}.")
     owners = [ITSELF, *(kind for kind in kinds for _ in range(members))]
-    networks = [network, *_surrogates(network, kinds, [seed + k for k in range(members)])]
+    with jax.enable_x64(True):
+        networks = [network, *_surrogates(network, kinds, [seed + k for k in range(members)])]
     eigenvalues, growth = _dispersions(network, networks, about)
     rows = [_of_dispersion(*pair) for pair in zip(eigenvalues, growth, strict=True)]
     if not seconds:
@@ -175,7 +176,7 @@ def _possible(connectome: Connectome) -> list[str]:
 
 
 def _surrogates(network: Network, kinds: tuple[str, ...], seeds: list[int]) -> list[Network]:
-    """The network on surrogates of its connectome whose rows sum to the same number."""
+    """The network on surrogates of its connectome whose rows sum to the same number; call it in double precision."""
     total = float(np.mean(np.sum(np.asarray(network.connectome.weights, float), axis=1)))
     made = []
     for kind in kinds:

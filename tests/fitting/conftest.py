@@ -1,5 +1,6 @@
 """A model cheap enough to be fitted hundreds of times: an Ornstein-Uhlenbeck process seen by three noisy sensors."""
 
+import functools
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -21,9 +22,11 @@ class OU(eqx.Module):
     amplitude: Array = param(1.0, domain=Positive())
 
 
+@functools.cache
 def simulation(samples: int) -> Callable[[OU, PRNGKeyArray], Array]:
     """[time, sensor] in steps of 1 ms, by the exact recursion; the sensors differ in gain and add white noise."""
 
+    @jax.jit
     def simulate(model: OU, key: PRNGKeyArray) -> Array:
         keys = jax.random.split(key)
         keep = jnp.exp(-1.0 / model.tau)

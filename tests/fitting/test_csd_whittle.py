@@ -14,6 +14,7 @@ from jnm.fitting.linear_csd import Recorded, cross_spectra, linear
 from jnm.fitting.measured_csd import Sensing, projection
 from jnm.fitting.resting import Rest, rest
 from jnm.stability.field import flat, shaped
+from jnm.studies.meg_recovery.brain import Brain
 
 COLUMN = {"p": 0.4, "sigma": 1 / np.sqrt(1000)}  # sigma = 1 in units of seconds
 NOW = jnp.zeros
@@ -38,11 +39,11 @@ def test_spectrum_and_gradient_of_jansen_rit(x64, oracle):
     assert float(stable(column)) == pytest.approx(-1.74e-3, rel=1e-3)
     theta, build = jnm.free(column, rates)
     away = (theta[0] + 0.1, *theta[1:])
-    value = jax.jit(lambda t: loss(build(t)))
-    gradient, h = jax.jit(jax.grad(lambda t: loss(build(t))))(away), 1e-5
+    both, h = jax.jit(jax.value_and_grad(lambda t: loss(build(t)))), 1e-5
+    gradient = both(away)[1]
     for i in range(3):
         high, low = (tuple(x + s * h * (i == j) for j, x in enumerate(away)) for s in (1, -1))
-        slope = (value(high) - value(low)) / (2 * h)
+        slope = (both(high)[0] - both(low)[0]) / (2 * h)
         assert float(gradient[i]) == pytest.approx(float(slope), rel=1e-7)
     J, r = loss.scores(build, away)
     np.testing.assert_allclose(J.T @ r, -loss.data * np.array(gradient), rtol=1e-9)
@@ -108,6 +109,24 @@ def test_network_is_the_dense_linear_system(x64, speed):
     if speed is None:
         whole = np.linalg.eigvals(A0 + A1 @ W @ o).real.max()
         assert float(jax.jit(stable)(net)) == pytest.approx(whole, rel=1e-9)
+
+
+def test_derivatives_through_ninety_regions_come_to_an_end(x64):
+    """Forward derivatives by four parameters against the closed form of identical columns. Stacks of 90 x 90 matrices
+    stopped machines of two cores here for good."""
+    brain, f_hz = Brain.on(jnm.datasets.connectome()), jnp.linspace(4.0, 30.0, 12)
+    mixing = jnp.asarray(np.random.default_rng(0).normal(size=(4, 90)))
+    size = brain.dipole(jnp.ones(1))[0]
+
+    @jax.jit
+    def general(theta):
+        network = brain.at(theta).network
+        S = size**2 * cross_spectra(linear(network, rest(network), "source"), mixing, f_hz)
+        return jnp.stack([S.real, S.imag])
+
+    re, im = np.moveaxis(jax.jacfwd(general)(brain.theta), -1, 2)
+    _, wanted = jax.jit(lambda theta: brain.at(theta).slopes(mixing, f_hz))(brain.theta)
+    np.testing.assert_allclose(re + 1j * im, wanted, atol=1e-10 * np.abs(wanted).max())
 
 
 def test_delays_inside_what_is_around_a_network(x64):
@@ -235,6 +254,19 @@ def test_through_a_real_lead_field(x64, data_dir):
     slope = jax.grad(lambda t: loss(build(t)))(theta)
     step = (float(loss(chain(-0.8 + 1e-4))) - float(loss(chain(-0.8 - 1e-4)))) / 2e-4
     assert float(slope[0]) == pytest.approx(step, rel=1e-5) and np.isfinite(slope[1])
+
+
+def test_units_are_not_mixed_by_one_noise():
+    """One density for fT and fT/cm means nothing; one of each channel does, and a lead of one unit takes either."""
+    sensors = jnm.meg.Sensors.canonical().pick(["MEG 0111", "MEG 0112", "MEG 0121"])
+    lead = jnm.meg.LeadField.sphere([[0.0, 50.0, 75.0]], [[1.0, 0.0, 0.0]], sensors, [0.0, 0.0, 45.0])
+    f_hz, S = np.arange(9.0), np.tile(np.eye(3), (9, 1, 1))
+    for noise in (1.0, lambda f: np.ones(len(f))):
+        with pytest.raises(ValueError, match=r"one density of noise for channels of different units \(fT, fT/cm\)"):
+            jnm.WhittleLoss(lead, (f_hz, S, 5.0), noise=noise)
+    assert jnm.WhittleLoss(lead, (f_hz, S, 5.0), noise=np.ones(3)).size == 7
+    mags = lead.pick(["MEG 0111", "MEG 0121"])
+    assert jnm.WhittleLoss(mags, (f_hz, S[:, :2, :2], 5.0), noise=1.0).size == 7
 
 
 def test_noise_after_projectors_is_whitened_in_its_rank():

@@ -173,9 +173,7 @@ def test_nuts_draws_the_same_posterior_and_arviz_reads_it(x64):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # ArviZ 0.23 announces its successor when it is imported
         arviz = pytest.importorskip("arviz", reason="ArviZ comes with the extra bayes")
-        old = hasattr(arviz, "InferenceData")
-        read = arviz.InferenceData(**{n: g.to_dataset() for n, g in tree.children.items()}) if old else tree
-        summary = arviz.summary(read)
+        summary = arviz.summary(arviz.from_datatree(tree) if hasattr(arviz, "InferenceData") else tree)
     assert float(summary.loc["level", "r_hat"]) < 1.02
 
 

@@ -32,7 +32,7 @@ def noisy_network(delayed=False):
 @pytest.mark.parametrize("solver", [diffrax.Heun(), diffrax.ShARK()], ids=lambda s: type(s).__name__)
 def test_the_length_of_blocks_changes_no_bit(delayed, solver):
     net, key = noisy_network(delayed), jax.random.key(1)
-    runs = [jnm.simulate(net, 50.0, 0.05, key=key, block=block, solver=solver).ys for block in (None, 1000, 333, 60, 7)]
+    runs = [jnm.simulate(net, 50.0, 0.05, key=key, block=block, solver=solver).ys for block in (None, 333, 7)]
     assert all(same(run, runs[0]) for run in runs[1:])
 
 
@@ -65,8 +65,8 @@ def test_the_end_survives_jit_and_goes_on():
 @pytest.mark.parametrize("stride", [1, 4, 25, 300, 1009, 2500])
 @pytest.mark.parametrize("discard", [0, 2])
 def test_saved_states_are_those_of_every_step_thinned(stride, discard):
-    """Strides below and above a block, a prime one, and steps that no stride divides."""
-    model, key, steps = jnm.PING(IE=2.0, sigma=0.05), jax.random.key(0), 5077 + discard * stride
+    """Strides below and above a block, a prime one, and steps that none of them but one divides."""
+    model, key, steps = jnm.PING(IE=2.0, sigma=0.05), jax.random.key(0), 10_077
     every = jnm.simulate(model, steps * DT, DT, key=key)
     thin = jnm.simulate(model, steps * DT, DT, key=key, save_every=stride * DT, discard=discard * stride * DT)
     wanted = np.arange(steps)[stride - 1 :: stride][discard:]
@@ -145,10 +145,11 @@ def test_gradients_are_finite_differences(x64):
         model = eqx.tree_at(lambda m: m.coupling.gain, net, gain)
         return 100 * (jnm.simulate(model, 20.0, 0.1, key=key, block=40, save_every=0.5).ys.r ** 2).mean()
 
-    gain = jnp.array(2.0)
-    slope = jax.grad(loss)(gain)
-    assert slope == pytest.approx(float(loss(gain + 1e-5) - loss(gain - 1e-5)) / 2e-5, rel=1e-6)
-    assert jax.jvp(loss, (gain,), (1.0 + 0 * gain,))[1] == pytest.approx(float(slope), rel=1e-9)
+    gain, both = jnp.array(2.0), jax.jit(jax.value_and_grad(loss))
+    slope = float(both(gain)[1])
+    assert slope == pytest.approx(float(both(gain + 1e-5)[0] - both(gain - 1e-5)[0]) / 2e-5, rel=1e-6)
+    along = jax.jit(lambda gain: jax.jvp(loss, (gain,), (jnp.ones_like(gain),))[1])
+    assert along(gain) == pytest.approx(slope, rel=1e-9)
 
 
 def test_a_key_may_be_closed_over_by_jit():

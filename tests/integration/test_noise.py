@@ -52,7 +52,7 @@ def increments(shape, steps=20_000, key=KEY, levy=False, white=None, start=0):
     """What `White` draws for a state of this shape, for steps of 1 ms: a standard normal each."""
     white = jnm.White() if white is None else white
     like = noisy_part(Linear(amplitude=jnp.ones(shape)))
-    return white.draw(key, jnp.int32(start), steps, 1.0, like, levy)
+    return jax.jit(lambda key, start: white.draw(key, start, steps, 1.0, like, levy))(key, jnp.int32(start))
 
 
 def test_the_cipher_is_jax_s_own(x64):

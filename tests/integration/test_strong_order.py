@@ -116,15 +116,18 @@ def order_against(model, solver, reference):
     return np.polyfit(np.log(COARSE), np.log(errors), 1)[0]
 
 
+@eqx.filter_jit
+def drawn(noise, count, dt, levy=True):
+    return noise.draw(KEY, jnp.int32(0), count, dt, noisy_part(GeometricIto()), levy)
+
+
 def test_coarse_steps_see_the_same_path(x64):
-    like = noisy_part(GeometricIto())
-    fine = Summed().draw(KEY, jnp.int32(0), 64, FINE, like, True)
-    coarse = Summed().draw(KEY, jnp.int32(0), 4, 16 * FINE, like, True)
+    fine, coarse = drawn(Summed(), 64, FINE), drawn(Summed(), 4, 16 * FINE)
     np.testing.assert_allclose(coarse.W, fine.W.reshape(4, 16, -1).sum(axis=1), atol=1e-14)
-    ours = jnm.White().draw(KEY, jnp.int32(0), 64, FINE, like, True)
+    ours = drawn(jnm.White(), 64, FINE)
     np.testing.assert_allclose(fine.W, ours.W, atol=1e-15)
     np.testing.assert_allclose(fine.H, ours.H, atol=1e-15)
-    many = Summed().draw(KEY, jnp.int32(0), 32, 16 * FINE, like, True)
+    many = drawn(Summed(), 32, 16 * FINE)
     n = many.H.size
     assert abs(12 * many.H.var() / (16 * FINE) - 1) < 4 * np.sqrt(2 / n)  # combined areas have the law of drawn ones
     assert abs(np.corrcoef(many.W.ravel(), many.H.ravel())[0, 1]) < 4 / np.sqrt(n)
@@ -144,7 +147,7 @@ def test_coarse_steps_see_the_same_path(x64):
     ids=lambda x: type(x).__name__ if not isinstance(x, float) else str(x),
 )
 def test_order_with_multiplicative_noise_against_the_exact_solution(x64, model, solver, expected):
-    wiener = Summed().draw(KEY, jnp.int32(0), 1, END, noisy_part(model), False)[0]
+    wiener = drawn(Summed(), 1, END, levy=False)[0]
     reference = np.concatenate([model.exact(np.asarray(wiener)), np.zeros(PATHS)])
     assert order_against(model, solver, reference) == pytest.approx(expected, abs=0.15)
 
@@ -168,7 +171,7 @@ def test_order_with_additive_noise(x64, solver, expected):
 
 def test_the_milstein_correction_is_ito_s(x64):
     """The two readings of one model end apart, each with its own scheme and its own mean: e^mu and e^(mu + s^2 / 2)."""
-    wiener = Summed().draw(KEY, jnp.int32(0), 1, END, noisy_part(GeometricIto()), False)[0]
+    wiener = drawn(Summed(), 1, END, levy=False)[0]
     for model, solver in (
         (GeometricIto(), diffrax.ItoMilstein()),
         (GeometricStratonovich(), diffrax.StratonovichMilstein()),

@@ -159,16 +159,19 @@ def test_moment_of_a_qif_network_is_that_of_its_mass(x64):
 
 
 def test_moment_of_a_lif_network_is_that_of_its_mean_currents(x64):
-    """The network's own source, the currents its run records and the mean over neurons by hand are one moment."""
+    """The source is the mean over excitatory neurons by hand, as the run records it; and beside it that over all."""
     net = jnm.spiking.LIFNetwork.preset("A", p=0.1, fraction_excitatory=0.8, key=jax.random.key(0), n=64, sources=64)
     g_E, g_I, g_X = 5 * jax.random.uniform(jax.random.key(1), (3, 64))
     y = net.init()._replace(g_E=g_E, g_I=g_I, g_X=g_X)
     E = np.array([float(net.E_E), float(net.E_I), float(net.E_X)])
     by_hand = jnm.meg.mean_current(jnp.stack([y.g_E, y.g_I, y.g_X]), y.v, E)
     assert Dipole.of(net).unit == "pA"
-    np.testing.assert_allclose(net.source(0.0, y, jnm.Drive()), by_hand.sum(), rtol=1e-5)
-    found = net.run(0.2, 0.1, start=y, key=jax.random.key(2), currents=True).currents.synaptic
-    np.testing.assert_allclose(found[0], -by_hand, rtol=1e-4)  # outward there, inward here
+    excitatory = jnm.meg.mean_current(jnp.stack([y.g_E, y.g_I, y.g_X])[:, :51], y.v[:51], E)
+    assert int(net.n_excitatory) == 51
+    np.testing.assert_allclose(net.source(0.0, y, jnm.Drive()), excitatory.sum(), rtol=1e-5)
+    found = net.run(0.2, 0.1, start=y, key=jax.random.key(2), currents=True).currents
+    np.testing.assert_allclose(found.synaptic[0], -by_hand, rtol=1e-4)  # outward there, inward here
+    np.testing.assert_allclose(found.excitatory[0], -excitatory, rtol=1e-4)
     levers = Dipole.conductance({"E": 0.3, "I": 0.3, "X": -0.3}, cells=1.0, alignment=1.0)
-    moment = levers(-jnp.asarray(found)[..., None])[..., 0]
-    np.testing.assert_allclose(moment, -found @ np.array([0.3, 0.3, -0.3]) * 1e-6, rtol=1e-5)
+    moment = levers(-jnp.asarray(found.excitatory)[..., None])[..., 0]
+    np.testing.assert_allclose(moment, -found.excitatory @ np.array([0.3, 0.3, -0.3]) * 1e-6, rtol=1e-5)

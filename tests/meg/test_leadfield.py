@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 
 import equinox as eqx
 import jax
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 from jnm.meg import LeadField, Sensors, sphere_lead_field
+from jnm.meg.loudness import LOUD, loudness
+from jnm.meg.mne import forward_arrays
 
 ORIGIN = np.array([0.0, 0.0, 45.0])
 
@@ -178,6 +181,50 @@ def test_sources_in_no_parcel_are_left_out(forward_path):
     np.testing.assert_allclose(lead.gain, LeadField.from_mne(forward_path).gain[:, :2], rtol=1e-6)
 
 
+def test_sources_at_the_skull_are_loud(forward_path, forward):
+    """Two sources of the sample, of one parcel: up to 33 times as loud as others around them. In a sphere (Sarvas) no
+    source in these places is twice as loud; there only MNE's boundary elements fail."""
+    arrays = forward_arrays(forward, fixed=True)
+    assert np.flatnonzero(arrays.loudness > LOUD).tolist() == [5, 10]
+    np.testing.assert_allclose(arrays.loudness[[10, 5]], [32.7, 5.1], atol=0.1)
+    assert np.sort(arrays.loudness)[-3] < 2.3
+    positions, sensors = arrays.source_positions, Sensors.from_info(forward["info"])
+    round_ = np.asarray(sphere_lead_field(positions, sensors, [-4.0, 16.0, 52.0]))
+    assert loudness(round_, sensors.ch_types, positions).max() < 2
+    fixed = mne.convert_forward_solution(forward, surf_ori=True, force_fixed=True, verbose="error")
+    assert np.flatnonzero(forward_arrays(fixed, fixed=True).loudness > LOUD).tolist() == [5, 10]
+    assert loudness(round_[:, :5], sensors.ch_types, positions[:5]).tolist() == [1.0] * 5
+
+
+def test_sources_at_the_skull_are_named(forward_path, parcels):
+    words = "source 10 of parcel-0 33, source 5 of parcel-0 5.1 times as loud as others .* omit=\\[5, 10\\]"
+    with pytest.warns(UserWarning, match=words) as said:
+        LeadField.from_mne(forward_path, parcels)
+    assert [one.filename for one in said] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        LeadField.from_mne(forward_path, parcels, omit=[5, 10])
+        LeadField.from_mne(forward_path, {"parcel_of_source": [0, 1] + [-1] * 514})
+        with pytest.raises(UserWarning, match="skull: source 10 33 times"):
+            LeadField.from_mne(forward_path, omit=[5], orientation="free")
+
+
+def test_omitted_sources_are_left_out(forward_path, parcels):
+    whole, sound = (LeadField.from_mne(forward_path, parcels, omit=omit) for omit in ((), [10, 5]))
+    given = json.loads(parcels.read_text())
+    given["parcel_of_source"][5] = given["parcel_of_source"][10] = -1
+    np.testing.assert_array_equal(sound.gain, LeadField.from_mne(forward_path, given).gain)
+    np.testing.assert_array_equal(sound.gain[:, 1:], whole.gain[:, 1:])
+    assert np.linalg.norm(whole.gain[:, 0]) > 3 * np.linalg.norm(sound.gain[:, 0])
+    alone = LeadField.from_mne(forward_path, omit=np.array([0]), orientation="free")
+    assert alone.labels[:2] == ("source-1", "source-2") and alone.gain.shape == (306, 515, 3)
+    np.testing.assert_array_equal(alone.region_positions, LeadField.from_mne(forward_path).region_positions[1:])
+    with pytest.raises(ValueError, match=r"omit names \[-1, 516\]; the forward solution has the sources 0 to 515"):
+        LeadField.from_mne(forward_path, omit=[3, 516, -1])
+    with pytest.raises(ValueError, match=r"parcels without a source: \[1\]"):
+        LeadField.from_mne(forward_path, {"parcel_of_source": [0, 1] + [-1] * 514}, omit=[1])
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -267,6 +314,36 @@ def test_what_is_no_forward_solution_is_an_error(evoked, tmp_path):
         LeadField.from_mne(evoked, orientation="radial")
 
 
+def test_sources_elsewhere_are_an_error(forward):
+    forward["source_rr"] = forward["source_rr"] + [0.0, 0.0, 0.1]
+    with pytest.raises(
+        ValueError, match=r"mm from a coil; wanted at least 5 mm. Positions and sensors must both be head"
+    ):
+        LeadField.from_mne(forward)
+    forward["sol"]["data"] = np.where(np.arange(306)[:, None] == 3, np.nan, forward["sol"]["data"])
+    with pytest.raises(ValueError, match=f"NaN or infinite numbers in {forward['sol']['row_names'][3]}"):
+        LeadField.from_mne(forward)
+    forward["coord_frame"] = 5
+    with pytest.raises(ValueError, match="is in MRI coordinates; wanted head coordinates"):
+        LeadField.from_mne(forward)
+
+
+def test_a_head_that_lay_elsewhere_is_told(forward_path, forward, evoked):
+    """A shift by 22.4 mm of the recording's head moves all coils by as much; 4 mm are let pass."""
+    gain = LeadField.from_mne(forward, omit=[5, 10]).pick(evoked.copy().pick("meg").ch_names).gain
+    for shift, told in (([0.02, 0.0, 0.01], True), ([0.0, 0.004, 0.0], False)):
+        info = evoked.info.copy()
+        with info._unlock():
+            info["projs"] = []
+        info["dev_head_t"]["trans"][:3, 3] = forward["info"]["dev_head_t"]["trans"][:3, 3] + shift
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            lead = LeadField.from_mne(forward_path, info=info, omit=[5, 10])
+        assert len(said) == told and all("head lies up to 22 mm from where" in str(one.message) for one in said)
+        assert all(one.filename == __file__ for one in said)
+        np.testing.assert_array_equal(lead.gain, gain)
+
+
 def small():
     """Two regions seen by three channels."""
     sensors = Sensors.canonical().pick(["MEG 0111", "MEG 0112", "MEG 0113"])
@@ -323,6 +400,8 @@ def test_silent_regions_are_named():
     positions = ORIGIN + [[0.0, 50.0, 0.0], [0.0, 0.0, 60.0]]
     with pytest.warns(UserWarning, match=r"1 of 2 regions point from the centre of the sphere \(region-1\)"):
         LeadField.sphere(positions, [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], Sensors.canonical(), ORIGIN)
+    with pytest.warns(UserWarning, match="1 of 1 regions"):  # and of nothing else, such as 0 / 0
+        LeadField.sphere(ORIGIN[None], [[0.0, 0.0, 1.0]], Sensors.canonical(), ORIGIN)
 
 
 # ---------------------------------------------------------------------------------------------------- transformations

@@ -237,3 +237,11 @@ def test_missing_mne_names_the_cure(monkeypatch):
     monkeypatch.setitem(sys.modules, "mne", None)
     with pytest.raises(ImportError, match=r'pip install "jnm\[mne\]"'):
         Sensors.canonical()
+
+
+@pytest.mark.parametrize(
+    ("normals", "noise", "message"), [([[0.0, 0.0, 3.0]], 10.0, "unit vectors"), ([[0.0, 0.0, 1.0]], -1.0, "positive")]
+)
+def test_point_magnetometers_without_a_meaning(normals, noise, message):
+    with pytest.raises(ValueError, match=message):
+        Sensors.point([[0.0, 0.0, 100.0]], normals, noise_density=noise)

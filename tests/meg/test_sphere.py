@@ -188,3 +188,18 @@ def test_traced_and_concrete_values_agree(x64):
 def test_impossible_geometry_is_an_error(positions, origin, message):
     with pytest.raises(ValueError, match=message):
         sphere_lead_field(positions, Sensors.canonical(), origin)
+
+
+def test_sources_next_to_a_coil_are_an_error():
+    sensors = Sensors.point([[0.0, 0.0, 110.0], [100.0, 0.0, 0.0]], [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+    places = [[0.0, 0.0, 80.0], [97.0, 0.0, 0.0]]
+    for field in (
+        lambda: sphere_lead_field(places, sensors, np.zeros(3)),
+        lambda: infinite_lead_field(places, sensors),
+    ):
+        with pytest.raises(
+            ValueError, match=r"source 1 at \[97.0, 0.0, 0.0\] mm is 3 mm from a coil; wanted at least 5 mm"
+        ):
+            field()
+    with pytest.raises(ValueError, match=r"source 0 is at \[nan, 0.0, 0.0\]; wanted head-frame mm"):
+        infinite_lead_field([[np.nan, 0.0, 0.0]], sensors)

@@ -88,7 +88,8 @@ def test_contract(name):
 def test_variance_is_sigma_squared_and_that_of_the_scheme(tau, dt, bias):
     """With a standard error of half a per cent; at a step of half of tau Heun's scheme itself is 8 % below."""
     model = coloured(Integrator(jnp.zeros(400)), tau, 3.0)
-    run = jnm.simulate(model, 4000 * tau, dt, key=KEY, discard=20 * tau, save=running_covariance(lambda y: y.ou))
+    options = dict(save_every=tau / 2, discard=20 * tau, save=running_covariance(lambda y: y.ou))
+    run = jnm.simulate(model, 4000 * tau, dt, key=KEY, **options)
     covariance = np.asarray(run.ys.covariance, float)
     each, expected = np.diag(covariance), 9.0 * variance(tau, dt)
     error = each.std() / np.sqrt(each.size)
@@ -219,13 +220,15 @@ def test_saved_and_loaded_it_runs_the_same(name, tmp_path):
 
 
 def test_gradients_with_respect_to_tau_and_sigma(x64):
-    def loss(p):
-        return 100 * (jnm.simulate(coloured(network(speed=4.0), p[0], p[1]), 10.0, 0.1, key=KEY).ys.r ** 2).mean()
+    net = network(speed=4.0)
 
-    p = jnp.array([5.0, 0.5])
-    slope = jax.grad(loss)(p)
+    def loss(p):
+        return 100 * (jnm.simulate(coloured(net, p[0], p[1]), 10.0, 0.1, key=KEY).ys.r ** 2).mean()
+
+    p, both = jnp.array([5.0, 0.5]), jax.jit(jax.value_and_grad(loss))
+    slope = both(p)[1]
     for i, step in enumerate((1e-4, 1e-5)):
-        difference = float(loss(p.at[i].add(step)) - loss(p.at[i].add(-step))) / (2 * step)
+        difference = float(both(p.at[i].add(step))[0] - both(p.at[i].add(-step))[0]) / (2 * step)
         assert float(slope[i]) == pytest.approx(difference, rel=1e-6)
 
 

@@ -18,7 +18,14 @@ def brain() -> Connectome:
     centres = [[-40.0, 10.0, 60.0], [40.0, 10.0, 60.0], [0.0, -50.0, 70.0]]
     weights = np.array([[0.0, 1.0, 0.25], [2.0, 0.0, 1e-7], [1 / 3, 5e4, 0.0]])
     return Connectome(
-        weights, 10 * weights, centres, np.eye(3), ["V1", "a, b", "ein Ort"], frame="mni", source="scan", citation="us"
+        weights,
+        10 * weights,
+        centres,
+        np.eye(3),
+        ["V1", "a, b", "ein Ort"],
+        frame="mni",
+        source="scan",
+        citation="us\nand them",
     )
 
 
@@ -61,7 +68,7 @@ def test_files_of_others(tmp_path):
     brain = Connectome.read(tmp_path / NAME)
     np.testing.assert_array_equal(brain.weights, [[0, 1], [2, 0]])
     np.testing.assert_array_equal(brain.lengths, [[0, 31.5], [30, 0]])
-    assert brain.labels == ("lh_V1", "rh_V1") and (brain.source, brain.citation) == ("from DTI", "A; B")
+    assert brain.labels == ("lh_V1", "rh_V1") and (brain.source, brain.citation) == ("from DTI", "A\nB")
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -72,6 +79,14 @@ def test_node_indices_may_come_in_any_order_and_count_from_one(tmp_path, first):
     np.testing.assert_array_equal(brain.centres, [[4, 5, 6], [1, 2, 3]])
 
 
+def test_labels_around_the_matrix(tmp_path):
+    """As pipelines for functional connectivity write them."""
+    (tmp_path / "sub-01_relmat.tsv").write_text("Node\tLH_Vis_1\tRH_Vis_1\nLH_Vis_1\t0\t1\nRH_Vis_1\t2\t0\n")
+    brain = Connectome.read(tmp_path / "sub-01_relmat.tsv")
+    assert brain.labels == ("LH_Vis_1", "RH_Vis_1")
+    np.testing.assert_array_equal(brain.weights, [[0, 1], [2, 0]])
+
+
 def test_without_node_indices_regions_have_numbers(tmp_path):
     assert not Connectome.read(lay(tmp_path, nodes=None) / NAME).labelled
 
@@ -80,8 +95,9 @@ def test_without_node_indices_regions_have_numbers(tmp_path):
     ("files", "message"),
     [
         ({"weights": "0\t1\n2\n"}, "line 2: 1 columns came"),
-        ({"weights": "0\t1\t1\n2\t0\t1\n"}, r"matrix of shape \(2, 3\)"),
-        ({"weights": ""}, "matrix of shape"),
+        ({"weights": "0\t1\t1\n2\t0\t1\n"}, "2 rows of 3 columns"),
+        ({"weights": ""}, "is empty; wanted a matrix"),
+        ({"weights": "a\tb\n0\t1\n2\t0\n", "lengths": "b\ta\n0\t1\n2\t0\n"}, "other regions than .*in another order"),
         ({"weights": "0\tn/a\n2\t0\n"}, "'n/a' is no number; a missing connection is 0"),
         ({"weights": "0\tnan\n2\t0\n"}, "not finite"),
         ({"lengths": "0\t-1\n2\t0\n"}, "lengths: 1 of 4 values are negative"),

@@ -246,6 +246,7 @@ def test_permuting_regions_leaves_the_spectrum(rng):
         ([0.5], "label or an index; got 0.5"),
         ([0, "A"], "'A' came more than once"),
         ([], "weights came with shape"),
+        ("A1", r"one text, 'A1', came; wanted a list of regions, such as \['A1'\]"),
     ],
 )
 def test_subset_refuses(regions, message):
@@ -285,6 +286,7 @@ def test_reordering_to_another_atlas_takes_its_labels(rng):
         (["L.BSTS", "r_lateral", "7Networks_LH_Vis_1"], "LRL"),
         (["Insula_L", "RM-TCs_R", "insula-rh"], "LRR"),
         (["lA1", "rAMYG", "L07"], "LRL"),
+        (["SFG_L_7_1", "INS_R_6_6", "R_V3_L_ROI"], "LRR"),
         (["V1", "R01", "Vermis_3"], " R "),
     ],
 )
@@ -340,6 +342,7 @@ def test_where_a_real_spectrum_is_required_others_are_refused(rng):
         ({"centres": [[0.0, 0.0, np.nan], [0.0, 0.0, 0.0]]}, "centres: 1 of 6 values are not finite"),
         ({"orientations": np.ones((3, 3))}, r"orientations came with shape \(3, 3\)"),
         ({"orientations": [[0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]}, r"not of length one, the first in row 1 .*divide"),
+        ({"orientations": np.full((2, 3), 1e30)}, "orientations: 2 of 6 values are not of length one"),
         ({"labels": ["a"]}, "labels: 1 came for 2 regions"),
         ({"labels": ["a", "a"]}, "labels must differ, but 'a' came more than once"),
         ({"labels": "ab"}, "labels came as one string"),

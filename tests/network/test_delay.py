@@ -140,7 +140,7 @@ def reference(net, steps, theta=1.0, weights_of_stages=(0.5, 0.5), kicks=None):
     return np.array(states)
 
 
-@pytest.fixture(params=[None, 1, 3, 8, 40])
+@pytest.fixture(params=[None, 1, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 8)), 40])
 def block(request, monkeypatch) -> Iterator[int | None]:
     """The steps of a stretch: what the plan chooses, or a number forced on it."""
     if request.param is not None:
@@ -214,18 +214,18 @@ def network_with_short_and_long_edges():
 def test_gradients_of_gain_speed_and_noise_are_finite_differences(x64):
     net = network_with_short_and_long_edges()
 
-    @eqx.filter_jit
     def loss(p):
         model = eqx.tree_at(lambda m: (m.coupling.gain, m.speed, m.node.sigma), net, tuple(p))
         return 100 * (jnm.simulate(model, 20.0, DT, key=KEY, block=50).ys.r ** 2).mean()
 
     p = jnp.array([0.5, 4.3, 0.02])
-    slope = np.asarray(eqx.filter_jit(jax.grad(loss))(p))
+    both = jax.jit(jax.value_and_grad(loss))
+    slope = np.asarray(both(p)[1])
     for i, step in enumerate(1e-6 * p):  # small: the interpolated past has a kink at every whole step
-        values = [float(loss(p.at[i].add(k * step))) for k in (-2, -1, 1, 2)]
+        values = [float(both(p.at[i].add(k * step))[0]) for k in (-2, -1, 1, 2)]
         difference = (8 * (values[2] - values[1]) - (values[3] - values[0])) / (12 * float(step))
         assert slope[i] == pytest.approx(difference, rel=1e-6), ("gain", "speed", "sigma")[i]
-    forward = jax.jvp(loss, (p,), (jnp.array([0.0, 1.0, 0.0]),))[1]
+    forward = jax.jit(lambda p, along: jax.jvp(loss, (p,), (along,))[1])(p, jnp.array([0.0, 1.0, 0.0]))
     assert forward == pytest.approx(slope[1], rel=1e-8)
 
 
@@ -254,16 +254,20 @@ def test_a_loss_is_continuous_in_the_speed_through_a_delay_of_one_step(x64):
     """The scheme changes there, its value must not; nor may the gradient be anything but the slope of either side."""
     net = one_region(length=0.5)  # at 5 mm/ms exactly one step
 
-    @eqx.filter_jit
-    def end(speed):
+    @jax.jit
+    @jax.value_and_grad
+    def both(speed):
         model = eqx.tree_at(lambda m: m.speed, net, speed)
         return jnm.simulate(model, 3.0, DT).ys.x[-1, 0]
+
+    def end(speed):
+        return both(speed)[0]
 
     value, below, above = (float(end(jnp.array(5.0 * s))) for s in (1.0, 1 - 1e-9, 1 + 1e-9))
     assert abs(below - value) < 1e-8 and abs(above - value) < 1e-8
     left = float(end(jnp.array(5.0)) - end(jnp.array(5.0 - 1e-5))) / 1e-5
     right = float(end(jnp.array(5.0 + 1e-5)) - end(jnp.array(5.0))) / 1e-5
-    slope = float(jax.grad(end)(jnp.array(5.0)))
+    slope = float(both(jnp.array(5.0))[1])
     assert min(left, right) * (1 - 1e-4) < slope < max(left, right) * (1 + 1e-4)
     across = float(end(jnp.array(5.5)) - end(jnp.array(4.5)))
     assert [left, right] == pytest.approx([across] * 2, rel=0.1)
@@ -342,13 +346,14 @@ def test_each_connection_has_a_speed_of_its_own(x64):
     run = eqx.filter_jit(lambda m: jnm.simulate(m, 20.0, DT).ys.x)
     np.testing.assert_allclose(run(own), run(same), atol=1e-12)
 
-    @eqx.filter_jit
-    def loss(speed):
+    @jax.jit
+    @jax.value_and_grad
+    def both(speed):
         return 100 * jnp.sum(run(eqx.tree_at(lambda m: m.speed, own, own.speed.at[3, 5].set(speed))) ** 2)
 
     at, step = speeds[3, 5], 1e-5
-    slope = float(jax.grad(loss)(at))
-    assert slope == pytest.approx(float(loss(at + step) - loss(at - step)) / (2 * step), rel=1e-5)
+    difference = float(both(at + step)[0] - both(at - step)[0]) / (2 * step)
+    assert float(both(at)[1]) == pytest.approx(difference, rel=1e-5)
     low, high = own.speed_range
     assert low == pytest.approx(float(speeds.min()) / 2) and high == pytest.approx(2 * float(speeds.max()))
 
@@ -362,6 +367,9 @@ def test_drawn_speeds_are_log_normal_and_alike_both_ways():
     assert np.all(np.asarray(jnm.network.drawn_speeds(3, 5.0, 0.0, seed=0)) == 5.0)
     with pytest.raises(ValueError, match="median = 0.0, spread = 0.3; wanted median > 0"):
         jnm.network.drawn_speeds(3, 0.0, 0.3, seed=0)
+    slopes = jax.jit(jax.jacfwd(lambda m, s: jnm.network.drawn_speeds(200, m, s, seed=0), (0, 1)))(5.0, 0.3)
+    np.testing.assert_allclose(slopes[0], speeds / 5, rtol=1e-5)
+    np.testing.assert_allclose(slopes[1], speeds * np.log(speeds / 5) / 0.3, rtol=1e-4, atol=1e-5)
 
 
 def test_delays_are_given_themselves(x64):

@@ -1,6 +1,8 @@
 """Connectome files: what is written reads back, each format is read as it is described, and broken files say where."""
 
 import bz2
+import io
+import zipfile
 
 import equinox as eqx
 import h5py
@@ -76,11 +78,22 @@ def test_npy(tmp_path):
         ("w.csv", "0,1,.25\n2,0,1e-7\n0.3333333333333333,5e4,0", None),
         ("w.csv", "\ufeffa, b ,c\n0,1,.25\n2,0,1e-7\n0.3333333333333333,5e4,0\n\n", "abc"),
         ("w.csv", ",a,b,c\na,0,1,.25\nb,2,0,1e-7\nc,0.3333333333333333,5e4,0", "abc"),
+        ("w.csv", "a,0,1,.25\nb,2,0,1e-7\nc,0.3333333333333333,5e4,0", "abc"),
         ("w.csv", "a;b;c\r\n0;1;.25\r\n2;0;1e-7\r\n0.3333333333333333;5e4;0", "abc"),
         ("w.tsv", "a\tb\tc\n0\t1\t.25\n2\t0\t1e-7\n0.3333333333333333\t5e4\t0", "abc"),
         ("w.txt", "# to x from\n 0   1 .25\n 2 0 1e-7\n0.3333333333333333\t5e4 0", None),
         ("w.txt", "a b c\na 0 1 .25\nb 2 0 1e-7\nc 0.3333333333333333 5e4 0", "abc"),
         ("w.dat", "3\n0 1 1\n0 2 .25\n\n1 0 2\n1 2 1e-7\n# last row\n2 0 0.3333333333333333\n2 1 5e4", None),
+        # as spreadsheets, pandas, R and tractography write them, whatever the suffix says
+        ("w.csv", ";a;b;c\r\na;0;1,0;,25\r\nb;2;0;1e-7\r\nc;0,3333333333333333;5,0e4;0", "abc"),
+        ("w.csv", "0 1 .25 \n2 0 1e-7 \n0.3333333333333333 5e4 0 \n", None),
+        ("w.csv", "ein Ort\tb\tc, d\n0\t1\t.25\n2\t0\t1e-7\n0.3333333333333333\t5e4\t0", ["ein Ort", "b", "c, d"]),
+        ("w.txt", "0, 1, .25\n2, 0, 1e-7\n0.3333333333333333, 5e4, 0", None),
+        ("w.tsv", "0,1,.25\n2,0,1e-7\n0.3333333333333333,5e4,0", None),
+        ("w.csv", ",a,b,c\n0,0,1,.25\n1,2,0,1e-7\n2,0.3333333333333333,5e4,0", "abc"),
+        ("w.csv", '"","a","b","c"\n"1",0,1,.25\n"2",2,0,1e-7\n"3",0.3333333333333333,5e4,0', "abc"),
+        ("w.csv", "1_1,1_2,1_3\n0,1,.25\n2,0,1e-7\n0.3333333333333333,5e4,0", ["1_1", "1_2", "1_3"]),
+        ("w.csv", ",0,1,2\n0,0,1,.25\n1,2,0,1e-7\n2,0.3333333333333333,5e4,0", None),
     ],
 )
 def test_text_formats(tmp_path, name, text, labels):
@@ -96,7 +109,7 @@ def test_text_packed_with_bz2(tmp_path):
 
 
 def test_npz_under_the_names_of_the_field(tmp_path):
-    np.savez(tmp_path / "b.npz", weights=WEIGHTS, tract_lengths=WEIGHTS, labels=np.array([b"a", b"b", b"c"]), x=1)
+    np.savez(tmp_path / "b.npz", weights=WEIGHTS, tract_lengths=WEIGHTS, labels=np.array([b"a ", b"b", b"c"]), x=1)
     brain = Connectome.read(tmp_path / "b.npz")
     assert brain.labels == ("a", "b", "c") and jnp.array_equal(brain.lengths, brain.weights)
 
@@ -149,11 +162,14 @@ def test_lengths_of_a_second_file_are_matched_by_name(tmp_path):
         ("w.csv", "0,1\n\n1,", "line 3, column 2: '' is no number"),
         ("w.csv", "0,1\n1,0\n0,0", "3 rows of 2 columns; wanted as many rows as columns"),
         ("w.csv", "0,l\n1,0\n", "1 rows of 2 columns; .*labels, because 'l' is no number"),
+        ("w.csv", "0,NA\n1,0\n", "line 1, column 2: 'NA' is no number; a missing connection is 0"),
         ("w.csv", "a,b,c\n0,1\n1,0", "3 labels for 2 columns"),
         ("w.csv", ",a,b\nb,0,1\na,1,0", "row names are not the column names in the same order"),
         ("w.csv", "0,nan\n1,0", "weights: 1 of 4 values are not finite"),
         ("w.csv", "a,a\n0,1\n1,0", "labels must differ"),
-        ("w.csv", "0;1\n0,5;1", "line 2: 2 columns came|line 2, column|labels"),
+        ("w.csv", "a;b\n0;1.234,5\n0,5;1", "line 2, column 2: '1.234,5' is no number; decimals take a point"),
+        ("w.tsv", "0,5\t1\n1\t0,5", "is no number; decimals take a point"),
+        ("w.csv", "a,b\n5,0,1\n7,1,0", "2 labels for 3 columns"),
         ("w.xls", "", "no reader for the suffix '.xls'; known are .csv, .dat, .mat, .npy, .npz, .tsv, .txt, .zip"),
         ("w.xls.bz2", "", "no reader for the suffix '.bz2'"),
         ("w.csv", '"' + "0" * 200_000 + '",1', "cannot be cut into columns"),
@@ -178,6 +194,17 @@ def test_an_archive_without_weights_lists_what_it_has(tmp_path):
     np.savez(tmp_path / "b.npz", sc=WEIGHTS, tract=WEIGHTS)
     with pytest.raises(ValueError, match="no array 'weights'; it has sc, tract"):
         Connectome.read(tmp_path / "b.npz")
+
+
+def test_a_member_that_is_no_array_is_named(tmp_path):
+    np.savez(tmp_path / "b.npz", weights=WEIGHTS)
+    with zipfile.ZipFile(tmp_path / "b.npz", "a") as archive:
+        archive.writestr("frame.npy", b"head")
+    with pytest.raises(ValueError, match=r"b\.npz, array 'frame' cannot be read \(it is no array\)"):
+        Connectome.read(tmp_path / "b.npz")
+    np.savez(tmp_path / "c.npz", weights=WEIGHTS, labels=np.array([2**31 - 1], "i4").view("U1"))
+    with pytest.raises(ValueError, match=r"c\.npz, array 'labels' cannot be read \(.*character"):
+        Connectome.read(tmp_path / "c.npz")
 
 
 def test_python_objects_are_not_unpickled(tmp_path):
@@ -233,6 +260,14 @@ def test_what_is_too_large_is_not_read(tmp_path, monkeypatch):
             Connectome.read(tmp_path / name)
 
 
+def test_no_matrix_of_more_regions_than_fit_is_cut_into_cells(tmp_path, monkeypatch):
+    monkeypatch.setattr(safety, "MOST_REGIONS", 20)
+    for name, text in {"wide.txt": "0 " * 22, "wider.csv": "0," * 5000, "long.txt": "0\n" * 22}.items():
+        with pytest.raises(ValueError, match=f"{name}, line .*: more rows or columns than for 20 regions"):
+            Connectome.read(written(tmp_path / name, text))
+    assert Connectome.read(written(tmp_path / "w.csv", lines_of(np.eye(20)))).n_regions == 20
+
+
 def test_a_broken_bz2_is_named(tmp_path):
     whole = bz2.compress(b"0 1\n1 0\n")
     for content, message in ((whole[:-9], "breaks off in the middle"), (b"0 1\n1 0\n", "is it bz2")):
@@ -277,11 +312,28 @@ def damaged(data, content: bytes) -> bytes:
     return bytes(changed)
 
 
+def damaged_inside(data, name: str, content: bytes) -> bytes:
+    """Packed anew around a damaged file, so that no checksum tells."""
+    if name.endswith(".bz2"):
+        return bz2.compress(damaged(data, bz2.decompress(content)))
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        files = {member: archive.read(member) for member in archive.namelist()}
+    member = data.draw(st.sampled_from(sorted(files)))
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for other, inner in files.items():
+            archive.writestr(other, damaged(data, inner) if other == member else inner)
+    return packed.getvalue()
+
+
 def assert_read_or_refused(originals, folder, data) -> None:
     """What is read is finite and square; what is refused is named."""
     name = data.draw(st.sampled_from(sorted(originals)))
+    inside = name.endswith((".npz", ".zip", ".bz2")) and data.draw(st.booleans())
     for other, content in originals.items():
-        (folder / other).write_bytes(damaged(data, content) if other == name else content)
+        (folder / other).write_bytes(content)
+    whole = originals[name]
+    (folder / name).write_bytes(damaged_inside(data, name, whole) if inside else damaged(data, whole))
     path = folder / ("a_relmat.dense.tsv" if name.startswith("a_") else name)
     try:
         brain = Connectome.read(path)

@@ -58,10 +58,10 @@ def test_slope_and_base_are_free(x64):
     def loss(theta):
         return jnp.sum(jnm.simulate(build(theta), 50.0, 1.0).ys.S[-1] ** 2)
 
-    slope = jax.jit(jax.grad(loss))(theta)[0]
-    value = jax.jit(loss)
+    both = jax.jit(jax.value_and_grad(loss))
+    slope = both(theta)[1][0]
     for k, step in enumerate(np.eye(2) * 1e-5):
-        difference = (value((theta[0] + step, theta[1])) - value((theta[0] - step, theta[1]))) / 2e-5
+        difference = (both((theta[0] + step, theta[1]))[0] - both((theta[0] - step, theta[1]))[0]) / 2e-5
         assert float(slope[k]) == pytest.approx(float(difference), rel=1e-6)
 
 

@@ -57,6 +57,17 @@ def test_lengths_in_a_file_of_their_own(tmp_path):
 def test_labels_as_a_matrix_of_letters(tmp_path):
     scipy.io.savemat(tmp_path / "a.mat", {"sc": WEIGHTS, "labels": np.array(["V1  ", "V22 ", "V333"])})
     assert Connectome.read(tmp_path / "a.mat").labels == ("V1", "V22", "V333")
+    with h5py.File(version_73(tmp_path / "b.mat", sc=WEIGHTS), "a") as file:
+        letters = file.create_dataset("labels", data=np.array([list(b"V1  "), list(b"V22 "), list(b"V333")], "u2").T)
+        letters.attrs["MATLAB_class"] = np.bytes_("char")
+    assert Connectome.read(tmp_path / "b.mat").labels == ("V1", "V22", "V333")
+
+
+def test_long_labels_stay_whole_and_texts_are_no_labels(tmp_path):
+    names = [70 * "x" + end for end in "abc"]
+    assert Connectome.read(version_73(tmp_path / "a.mat", sc=WEIGHTS, labels=names)).labels == tuple(names)
+    with pytest.raises(ValueError, match="a cell holds 2,000 letters; wanted the name of a region"):
+        Connectome.read(version_73(tmp_path / "a.mat", sc=WEIGHTS, labels=[2000 * "x", "b", "c"]))
 
 
 def test_without_a_known_name_it_lists_what_was_found(tmp_path):
@@ -102,10 +113,16 @@ def test_links_and_data_elsewhere_are_not_followed(tmp_path):
 
 def test_what_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
     scipy.io.savemat(tmp_path / "a.mat", {"sc": np.zeros((100, 100))}, do_compression=True)
+    parts = {f"x{k}": np.zeros((30, 30)) for k in range(3)}
+    scipy.io.savemat(tmp_path / "many.mat", {"sc": np.eye(3)} | parts, do_compression=True)
     with h5py.File(tmp_path / "b.mat", "w", userblock_size=512) as file:
         file.create_dataset("sc", (100, 100), "f8", compression="gzip")
     monkeypatch.setattr(safety, "MOST_BYTES", 20_000)
-    for name, message in (("a.mat", "unpacks to more than 20,000 bytes"), ("b.mat", r"shape \(100, 100\); wanted")):
+    for name, message in {
+        "a.mat": "unpacks to more than 20,000 bytes",
+        "b.mat": r"shape \(100, 100\); wanted",
+        "many.mat": "its variables unpack to more than 20,000 bytes together",
+    }.items():
         with pytest.raises(ValueError, match=message):
             formats.read(tmp_path / name)
 

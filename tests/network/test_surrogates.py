@@ -59,6 +59,14 @@ def test_neighbours_keep_weight_against_distance(brain):
     assert abs(far) < 0.2
 
 
+def test_pairs_without_a_tract_are_far(brain):
+    """In files of tractography their length is 0; strong short connections must not move there."""
+    there = symmetric(brain) > 1.01 * np.median(off(symmetric(brain)))
+    weights, lengths = (np.where(there, x, 0.0) for x in (brain.weights, brain.lengths))
+    moved = symmetric(neighbourly(jnm.Connectome(weights, lengths, brain.centres), 0))
+    assert 0 < moved[~there].sum() < 0.01 * moved.sum()
+
+
 def test_labels_change_nothing_spectral(brain):
     moved = relabelled(brain, 0)
     np.testing.assert_allclose(

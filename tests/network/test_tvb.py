@@ -67,11 +67,14 @@ def test_a_zip_from_a_macintosh_with_packed_files(tmp_path):
 
 
 def test_a_folder(tmp_path):
+    folder = tmp_path / "connectivity_76"
+    folder.mkdir()
     for name, text in FILES.items():
-        (tmp_path / name).write_text(text)
-    (tmp_path / "weights.txt").unlink()
-    (tmp_path / "weights.txt.bz2").write_bytes(bz2.compress(FILES["weights.txt"].encode()))
-    assert_read(Connectome.read(tmp_path))
+        (folder / name).write_text(text)
+    (folder / "weights.txt").unlink()
+    (folder / "weights.txt.bz2").write_bytes(bz2.compress(FILES["weights.txt"].encode()))
+    assert_read(Connectome.read(folder))
+    assert_read(Connectome.read(tmp_path))  # the archive's folder in the one it was unpacked to
 
 
 def test_regions_without_a_direction_leave_orientations_out(tmp_path):

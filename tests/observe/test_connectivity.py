@@ -126,6 +126,28 @@ def test_orthogonalised_aec_takes_mixing_for_nothing_and_keeps_common_envelopes(
     np.testing.assert_allclose(np.diag(clean), 0.0)
 
 
+def test_a_batch_is_its_members(x64):
+    """Trials or conditions between time and region."""
+    x = np.stack([mixed(300, 4, seed=k) for k in range(6)], axis=1).reshape(300, 2, 3, 4)
+    measures = {
+        "coherence": lambda x: jnp.moveaxis(coherence(x, 1.0, 60.0)[1], 0, -1),
+        "fc": fc,
+        "fcd": lambda x: fcd(x, 1.0, 100.0, 40.0)[1],
+        "aec": lambda x: envelope_correlation(x, 1.0, (10, 60)),
+    }
+    for name, measure in measures.items():
+        together, last = measure(x), measure(x[:, 1, 2])
+        assert together.shape == (2, 3, *last.shape), name
+        np.testing.assert_allclose(together[1, 2], last, atol=1e-12, err_msg=name)
+
+
+def test_what_is_not_a_number_has_no_coherence():
+    x = noise(400, 3)
+    x[7, 1] = np.nan
+    C = coherence(x, 1.0, 100.0)[1]
+    assert np.all(np.isnan(C[:, 1])) and np.all(np.isfinite(C[:, 0, 2]))
+
+
 @pytest.mark.parametrize(
     "measure",
     [
@@ -145,12 +167,12 @@ def test_gradients(check_gradient, measure):
     ("call", "message"),
     [
         (lambda: fc(np.ones((50, 3))), "3 of 3 series are constant"),
-        (lambda: fc(noise(50)), "two or more"),
+        (lambda: fc(noise(50)), "2 regions or more"),
         (lambda: fcd(noise(50, 3), 1.0, 45.0, 10.0), "two whole windows"),
-        (lambda: fcd(noise(50, 2), 1.0, 10.0, 10.0), "three or more"),
+        (lambda: fcd(noise(50, 2), 1.0, 10.0, 10.0), "3 regions or more"),
         (lambda: fcd(noise(50, 3), 1.0, 10.0, 0.0), "positive"),
-        (lambda: fcd(noise(50), 1.0, 10.0, 10.0), r"\[time, region\]"),
-        (lambda: envelope_correlation(noise(50, 1), 1.0), "one region"),
+        (lambda: fcd(noise(50), 1.0, 10.0, 10.0), r"\[time, ..., region\]"),
+        (lambda: envelope_correlation(noise(50, 1), 1.0), "2 regions or more"),
         (lambda: envelope_correlation(noise(50, 2), 1.0, (10.0, 600.0)), "Nyquist"),
     ],
 )

@@ -111,5 +111,5 @@ def test_impossible_arguments(change, message):
 
 
 def test_csd_wants_channels():
-    with pytest.raises(ValueError, match=r"\[time, channel\]"):
+    with pytest.raises(ValueError, match=r"\[time, ..., channel\]"):
         csd(np.ones(100), 1.0)

@@ -122,17 +122,18 @@ def test_gradients_are_exact(x64):
     """In eta, delta, C and n, through spikes, phases and the mean field, against finite differences of the same draw."""
 
     @jax.jit
-    def distance(theta):
+    @jax.value_and_grad
+    def both(theta):
         eta, delta, C, n = theta
         nested = jnm.NestedShotNoise(jnm.Pyramidal(eta=eta, delta=delta, C=C, **UNIT), n, members=100)
         s = jnm.simulate(nested, 6.0, 0.02, key=KEY, save=lambda t, y: y.s, save_every=0.2).ys
         return jnp.mean((s - 1.6) ** 2)
 
     given = jnp.array([10.0, 1.0, 10.0, 300.0])
-    got = jax.jit(jax.grad(distance))(given)
+    got = both(given)[1]
     for i in range(4):
         step = 1e-7 * given[i] * jnp.eye(4)[i]
-        wanted = (distance(given + step) - distance(given - step)) / (2 * step[i])
+        wanted = (both(given + step)[0] - both(given - step)[0]) / (2 * step[i])
         assert float(got[i]) == pytest.approx(float(wanted), rel=1e-4)
 
 

@@ -1,7 +1,5 @@
 """Exponents of networks with one delay: Lambert's function, the whole network's characteristic matrix, derivatives."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,35 +14,9 @@ LENGTHS = 20.0 * (1 - np.eye(3))
 RING = [[0.0, 0.7, 0.3], [0.3, 0.0, 0.7], [0.7, 0.3, 0.0]]
 
 
-class Level(NamedTuple):
-    y: jax.Array
-
-
-class Leak(jnm.AbstractModel):
-    """y' = -rate y + what is heard."""
-
-    rate: jax.Array
-
-    def init(self):
-        return Level(jnp.zeros_like(self.rate))
-
-    def drift(self, t, y, drive):
-        return Level(-self.rate * y.y + drive.synaptic)
-
-    def output(self, t, y):
-        return y.y
-
-    def source(self, t, y, drive):
-        return y.y
-
-
-def delayed(node, gain, speed=5.0, lengths=LENGTHS):
-    return jnm.Network(node, jnm.Connectome(RING, lengths), jnm.Linear(gain), speed=speed, speed_range=(0.5, 50.0))
-
-
-def test_a_leak_by_lamberts_function(x64):
+def test_a_leak_by_lamberts_function(x64, leaks):
     """l = -a + W(L g T e^(a T)) / T, all branches right of the line and no other."""
-    net, line = delayed(Leak(jnp.asarray(0.1)), 0.4), -0.8
+    net, line = leaks(RING, LENGTHS, 0.4), -0.8
     found = dispersion(net, net.init(), line=line)
     assert float(found.delay) == pytest.approx(4.0)
     for L, got in zip(found.connectivity_eigenvalues, np.asarray(found.exponents), strict=True):
@@ -58,7 +30,7 @@ def test_a_leak_by_lamberts_function(x64):
 
 @pytest.mark.slow
 def test_ping_by_the_whole_networks_characteristic_matrix(x64):
-    net = delayed(jnm.PING(IE=2.0), 10.0)
+    net = jnm.Network(jnm.PING(IE=2.0), jnm.Connectome(RING, LENGTHS), jnm.Linear(10.0), speed=5.0)
     found = dispersion(net, line=-0.4)
     alone = jnm.Network(net.node, net.connectome, net.coupling)
     state = ravel_pytree(alone.init())[1]
@@ -80,15 +52,16 @@ def test_ping_by_the_whole_networks_characteristic_matrix(x64):
     assert np.sum(np.isfinite(found.exponents)) > 3
 
 
-def test_a_short_delay_is_none(x64):
-    net = delayed(Leak(jnp.asarray(0.1)), 0.4, speed=45.0, lengths=LENGTHS * 1e-6)
+@pytest.mark.parametrize(("length", "atol"), [(2e-5, 1e-6), (0.0, 1e-12)])
+def test_a_short_delay_is_none(x64, leaks, length, atol):
+    net = leaks(RING, np.full((3, 3), length), 0.4, speed=45.0)
     found = dispersion(net, net.init(), line=-0.5)
-    np.testing.assert_allclose(found.growth_rates, -0.1 + 0.4 * np.real(found.connectivity_eigenvalues), atol=1e-6)
+    np.testing.assert_allclose(found.growth_rates, -0.1 + 0.4 * np.real(found.connectivity_eigenvalues), atol=atol)
 
 
-def test_derivatives_in_gain_and_speed(x64):
+def test_derivatives_in_gain_and_speed(x64, leaks):
     def growth(gain, speed):
-        net = delayed(Leak(jnp.asarray(0.1)), gain, speed)
+        net = leaks(RING, LENGTHS, gain, speed)
         return dispersion(net, net.init(), line=-0.8).growth_rates[1]
 
     gradient = jax.grad(growth, (0, 1))(0.4, 5.0)
@@ -97,13 +70,12 @@ def test_derivatives_in_gain_and_speed(x64):
         assert float(got) == pytest.approx(float(difference), rel=1e-5)
 
 
-def test_bad_input_is_named(x64):
+def test_bad_input_is_named(x64, leaks):
     uneven = LENGTHS.copy()
     uneven[0, 1] = 60.0
-    node = Leak(jnp.asarray(0.1))
     with pytest.raises(ValueError, match=r"tract lengths run from 20 to 60 mm.*no patterns of the network"):
-        dispersion(delayed(node, 0.4, lengths=uneven))
-    net = delayed(node, 0.4)
+        dispersion(leaks(RING, uneven, 0.4))
+    net = leaks(RING, LENGTHS, 0.4)
     with pytest.raises(ValueError, match=r"line = -5 /ms.*400 at most"):
         dispersion(net, net.init(), line=-5.0)
     with pytest.raises(ValueError, match="no vector"):

@@ -35,16 +35,26 @@ def test_regions_rest_at_their_rates(x64):
     assert np.ptp(resting_rates(network())[1]) > 0.5
 
 
+def test_a_balance_that_tips_over_is_told(x64):
+    strong = network(gain=3.0)
+    with pytest.warns(UserWarning, match=r"the balanced rest is unstable, pushes off it grow by 0\.\d+ per ms"):
+        balanced = jnm.stability.feedback_inhibition(strong, rate_hz=3.0)
+    run = jnm.simulate(balanced, 4000.0, 0.5, save_every=4000.0)
+    drive = jnm.Drive(3.0 * W @ np.asarray(run.ys.S_E[-1]))
+    there = WongWangEIState(run.ys.S_E[-1], run.ys.S_I[-1])
+    assert np.all(np.abs(1000 * np.asarray(balanced.node.rates(there, drive)[0]) - 3.0) > 0.5)
+
+
 def test_the_papers_rule(x64):
     """Deco et al. (2014): the excitatory current 0.026 nA below b / a makes 3.0631 Hz."""
-    node = jnm.stability.feedback_inhibition(network(gain=1.0), rate_hz=3.0631).node
+    node = jnm.stability.feedback_inhibition(network(), rate_hz=3.0631).node
     S_E = 0.641 * 100 * 3.0631e-3 / (1 + 0.641 * 100 * 3.0631e-3)
     r_I = S_I = 0.0
     for _ in range(400):  # damped, to the S_I that goes with it
         u = 615.0 * (0.7 * 0.382 + 0.15 * S_E - S_I) - 177.0
         r_I = u / (1 - np.exp(-0.087 * u))
         S_I += 0.1 * (0.01 * r_I - S_I)
-    current = 0.382 + 0.15 * (1.4 * S_E + W.sum(axis=1) * S_E) - np.asarray(node.J_i) * S_I
+    current = 0.382 + 0.15 * (1.4 * S_E + 0.4 * W.sum(axis=1) * S_E) - np.asarray(node.J_i) * S_I
     np.testing.assert_allclose(current - 125.0 / 310.0, -0.026, atol=1e-5)
 
 

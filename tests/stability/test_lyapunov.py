@@ -87,6 +87,17 @@ def test_parameters_swept_under_vmap(x64):
     np.testing.assert_allclose(both, [exponents(2.0), exponents(12.0)], rtol=1e-6)
 
 
+def test_regions_that_are_not_alike(x64):
+    """Two Kuramoto oscillators whose frequencies differ by d lock at sin(phi) = d / 2K: exponents 0, -2K cos(phi)."""
+    pair = jnm.Connectome([[0.0, 1.0], [1.0, 0.0]])
+    net = jnm.Network(jnm.Kuramoto(frequency=jnp.array([9.0, 12.0])), pair, jnm.Linear(0.02))
+    found = lyapunov(net, 2, 600.0, 0.5, KEY, discard=500.0)
+    difference = 2e-3 * np.pi * 3.0
+    np.testing.assert_allclose(found.exponents, [0.0, -np.sqrt(0.04**2 - difference**2)], atol=1e-8)
+    with pytest.raises(ValueError, match="given region by region"):
+        lyapunov(net, 2, 600.0, 0.5, KEY, start="homogeneous")
+
+
 def test_picture(x64):
     found = lyapunov(jnm.ING(), 2, 60.0, 0.1, KEY, discard=20.0)
     (ax,) = found.plot().axes
@@ -115,12 +126,6 @@ def test_bad_input_is_named(x64):
 
 
 # The tables of the specification: their exponents, their standard errors, and the start that leads there
-
-
-@pytest.fixture(scope="module")
-def brain(data_dir):
-    with jax.enable_x64(True):
-        return jnm.Connectome.read(data_dir / "connectome" / "sc2017.dat").normalised("rows")
 
 
 @pytest.mark.slow

@@ -75,6 +75,17 @@ def test_a_small_map_is_what_dispersion_relations_say(small, x64):
     assert "synchronous" in small.kinds[1]
 
 
+def test_a_ringing_that_dies_out_is_rest_without_a_frequency(x64):
+    node = jnm.StuartLandau(a=-0.02, frequency=10.0, tau=10.0)
+    where = lambda m: m.node.a, lambda m: m.coupling.gain
+    net = jnm.Network(node, jnm.Connectome([[0.0, 1.0], [1.0, 0.0]]), jnm.Diffusive(0.1))
+    found = state_map(net, where, ([-0.02, 0.1], [0.1, 0.2]), key=KEY, t1=800.0, dt=1.0, k=1, discard=200.0)
+    assert [list(row) for row in found.kinds] == [["rest"] * 2, ["synchronous"] * 2]
+    assert np.all(found.swing > 0.1) and np.all(np.isnan(found.frequencies_hz[0]))
+    np.testing.assert_allclose(found.exponents[0], -0.002, atol=2e-4)
+    np.testing.assert_allclose(found.frequencies_hz[1], 10.0, atol=0.2)
+
+
 def test_picture_and_table(small):
     figure = small.plot()
     assert [ax.get_xlabel() for ax in figure.axes[:3]] == ["node.I[0]"] * 3

@@ -15,7 +15,6 @@ from jnm.stability import (
     hopf_points,
     limit_cycle,
     master_stability,
-    transverse_onset,
 )
 
 ALONE = np.ones((1, 1))
@@ -23,12 +22,6 @@ ALONE = np.ones((1, 1))
 
 def slow(*values):
     return pytest.param(*values, marks=pytest.mark.slow)
-
-
-@pytest.fixture(scope="module")
-def brain(data_dir):
-    with jax.enable_x64(True):
-        return jnm.Connectome.read(data_dir / "connectome" / "sc2017.dat").normalised("rows")
 
 
 def ping(brain, IE, eps):
@@ -116,17 +109,6 @@ def test_where_the_homogeneous_cycle_goes_round_twice(x64, brain):
     halfway = np.interp(float(cycle.period) / 2, cycle.times, rates)
     assert abs(halfway - rates[0]) > 1e-3
     assert dispersion(net, cycle).unstable > 0
-
-
-@pytest.mark.slow
-def test_the_synchronous_gamma_loses_its_stability(x64, brain):
-    net = ping(brain, 10.0, 8.0)
-    onset = transverse_onset(net, IE, 10.0, 12.5, state=limit_cycle(net), steps=5)
-    assert float(onset.value) == pytest.approx(11.2992061, abs=6e-8)
-    assert (onset.mode, onset.name) == (16, "node.I[0]")
-    assert 0 < onset.frequency_hz < onset.about.frequency_hz / 2 - 1  # complex multipliers: a torus
-    at = dispersion(ping(brain, onset.value, 8.0), limit_cycle(ping(brain, onset.value, 8.0)))
-    assert float(at.growth_rates[at.fastest]) == pytest.approx(0.0, abs=1e-10)
 
 
 # Section 3; its exponents of the "second eigenvalue" are those of .739349, the eigenvalue to six digits
@@ -299,32 +281,6 @@ def test_gradient_about_a_cycle_that_was_found_before(x64):
     assert float(jax.grad(growth)(10.0)) == pytest.approx(float(difference), rel=1e-6)
 
 
-@pytest.mark.slow
-def test_gradient_of_an_onset(x64, brain):
-    cycle = limit_cycle(ping(brain, 10.0, 8.0))
-
-    def onset(eps):
-        return transverse_onset(ping(brain, 10.0, eps), IE, 11.0, 12.0, state=cycle, mode=16, steps=3).value
-
-    difference = (onset(8.001) - onset(7.999)) / 0.002
-    assert float(jax.grad(onset)(8.0)) == pytest.approx(float(difference), rel=1e-5)
-
-
-def test_onset_about_rest(x64):
-    """Of a chain of one mode besides the uniform one: where its Jacobian says."""
-    net = jnm.Network(jnm.PING(IE=2.0), jnm.Connectome([[0.4, 0.6], [0.6, 0.4]]), jnm.Linear(9.0))
-    onset = transverse_onset(net, IE, 2.0, 16.0)
-    found = dispersion(driven(net, float(onset.value)))
-    assert onset.mode == 1
-    assert float(found.growth_rates[1]) == pytest.approx(0.0, abs=1e-10)
-    assert float(onset.connectivity_eigenvalue) == pytest.approx(-0.2)
-    assert float(onset.frequency_hz) == pytest.approx(float(found.frequencies_hz[1]), rel=1e-9)
-    with pytest.raises(RuntimeError, match=r"no growth rate passes zero .* from 2 to 3"):
-        transverse_onset(net, IE, 2.0, 3.0, steps=2)
-    with pytest.raises(ValueError, match="mode = 2; the connectivity has modes 0 to 1"):
-        transverse_onset(net, IE, 2.0, 3.0, mode=2)
-
-
 def driven(net, drive):
     return jnm.Network(jnm.PING(IE=drive), net.connectome, net.coupling)
 
@@ -369,3 +325,15 @@ def test_a_state_of_all_regions_and_one_of_a_region_are_the_same(x64):
     everywhere = jax.tree.map(lambda x: jnp.repeat(x, 3, axis=-1), point.state)
     for state in (point, point.state, everywhere):
         np.testing.assert_allclose(dispersion(net, state).growth_rates, dispersion(net).growth_rates, rtol=1e-12)
+
+
+def test_master_stability_with_weights_that_are_traced(x64):
+    brain = small(np.random.default_rng(0), 3)
+
+    def rates(weights, state=None):
+        net = jnm.Network(jnm.PING(IE=2.0), jnm.Connectome(weights), jnm.Linear(10.0))
+        return master_stability(net, [0.5, -0.2], state).growth_rates
+
+    point = dispersion(jnm.Network(jnm.PING(IE=2.0), brain, jnm.Linear(10.0))).about
+    traced = jax.jit(lambda weights: rates(weights, point))(0.9 * brain.weights)
+    np.testing.assert_allclose(traced, rates(0.9 * brain.weights), rtol=1e-10)

@@ -1,7 +1,6 @@
 """Networks whose delays differ: scalar equations with two delays, the equal-delay spectrum, and simulated growth."""
 
 import itertools
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -17,34 +16,7 @@ RING = np.array([[0.0, 0.7, 0.3], [0.3, 0.0, 0.7], [0.7, 0.3, 0.0]])
 LENGTHS = np.array([[0.0, 12.0, 30.0], [21.0, 0.0, 9.0], [27.0, 16.0, 0.0]])
 
 
-class Level(NamedTuple):
-    y: jax.Array
-
-
-class Leak(jnm.AbstractModel):
-    """y' = -rate y + what is heard."""
-
-    rate: jax.Array
-
-    def init(self):
-        return Level(jnp.zeros_like(self.rate))
-
-    def drift(self, t, y, drive):
-        return Level(-self.rate * y.y + drive.synaptic)
-
-    def output(self, t, y):
-        return y.y
-
-    def source(self, t, y, drive):
-        return y.y
-
-
-def leaks(weights, lengths, speed=5.0, rate=0.1):
-    brain = jnm.Connectome(weights, lengths)
-    return jnm.Network(Leak(jnp.asarray(rate)), brain, jnm.Linear(1.0), speed=speed, speed_range=(0.5, 50.0))
-
-
-def test_one_region_by_lamberts_function(x64):
+def test_one_region_by_lamberts_function(x64, leaks):
     """l = -a + W_k(b T e^(a T)) / T, of all branches the rightmost."""
     found = delay_spectrum(leaks([[-0.4]], [[20.0]]), count=7).exponents
     branches = -0.1 + lambertw(-0.4 * 4.0 * np.exp(0.4), np.arange(-9, 9)) / 4.0
@@ -60,7 +32,7 @@ def winding(f, low: complex, high: complex, n=4000) -> int:
     return round(np.sum(np.angle(values[1:] / values[:-1])) / (2 * np.pi))
 
 
-def test_two_delays_by_the_principle_of_the_argument(x64):
+def test_two_delays_by_the_principle_of_the_argument(x64, leaks):
     """Two regions that hear themselves after 3 ms and each other after 8: l + a = b e^(-3 l) +- c e^(-8 l)."""
     a, b, c = 0.1, -0.25, 0.3
     found = np.asarray(delay_spectrum(leaks([[b, c], [c, b]], [[15.0, 40.0], [40.0, 15.0]]), count=16).exponents)
@@ -81,7 +53,7 @@ def test_two_delays_by_the_principle_of_the_argument(x64):
 
 
 @pytest.mark.parametrize("node", ["leak", pytest.param("ping", marks=pytest.mark.slow)])
-def test_equal_delays_are_those_of_the_dispersion_relation(x64, node):
+def test_equal_delays_are_those_of_the_dispersion_relation(x64, leaks, node):
     lengths = 20.0 * (1 - np.eye(3))
     if node == "leak":
         net = leaks(0.4 * RING, lengths)
@@ -97,7 +69,7 @@ def test_equal_delays_are_those_of_the_dispersion_relation(x64, node):
     np.testing.assert_allclose(np.sort(np.abs(np.asarray(found).imag)), np.sort(np.abs(known.imag)), atol=1e-9)
 
 
-def test_a_double_exponent_comes_twice(x64):
+def test_a_double_exponent_comes_twice(x64, leaks):
     """A ring that is the same both ways: the two turning patterns have the same exponents, to half the digits."""
     ring = 0.5 * (1 - np.eye(3))
     found = np.asarray(delay_spectrum(leaks(-ring, 20.0 * (1 - np.eye(3))), count=4).exponents)
@@ -130,11 +102,11 @@ def test_a_push_grows_as_the_exponents_say(x64):
     assert found.patterns.shape == (5, 3) and not found.stable
 
 
-def test_derivatives_in_gain_speed_and_a_single_length(x64):
+def test_derivatives_in_gain_speed_and_a_single_length(x64, leaks):
     def growth(gain, speed, length):
-        brain = jnm.Connectome(RING, jnp.asarray(LENGTHS))
-        net = jnm.Network(Leak(jnp.asarray(0.1)), brain, jnm.Linear(gain), speed=5.0, speed_range=(0.5, 50.0))
-        net = eqx.tree_at(lambda n: (n.speed, n.connectome.lengths), net, (speed, brain.lengths.at[0, 1].set(length)))
+        net = leaks(RING, LENGTHS, gain)
+        lengths = net.connectome.lengths.at[0, 1].set(length)
+        net = eqx.tree_at(lambda n: (n.speed, n.connectome.lengths), net, (speed, lengths))
         return delay_spectrum(net, net.init(), count=3).exponents[1].real
 
     at = (-0.6, 5.0, 12.0)
@@ -144,7 +116,7 @@ def test_derivatives_in_gain_speed_and_a_single_length(x64):
         assert float(got) == pytest.approx(float(ends[0] - ends[1]) / 2e-4, rel=1e-5)
 
 
-def test_bad_input_is_named(x64):
+def test_bad_input_is_named(x64, leaks):
     net = leaks(RING, LENGTHS)
     with pytest.raises(ValueError, match="with a conduction speed"):
         delay_spectrum(jnm.Network(net.node, net.connectome))

@@ -206,20 +206,42 @@ def test_what_is_carried_on_decays():
 # ------------------------------------------------------------------------------------------- where the input comes in
 
 
-def test_the_closed_form_is_the_simulation(x64):
-    """Weak inputs, a strongly coupled network with delays: moments of a simulation, whose step is its error."""
+def strongly_coupled():
+    """Four regions with delays, and an input that sweeps over them."""
     points = np.random.default_rng(0).uniform(-60, 60, (4, 3))
     brain = closed_form.with_delays(
         StruckNetwork.of(jnm.Connectome.from_centres(points, seed=0).normalised("rows")), speed=2.0
     )
     places = lambda m: (m.network.coupling.gain, m.onset, m.width, m.sweep)  # noqa: E731
-    brain = eqx.tree_at(places, brain, tuple(map(jnp.asarray, (50.0, 30.0, 10.0, (0.1, -0.1, 0.05)))))
+    return eqx.tree_at(places, brain, tuple(map(jnp.asarray, (50.0, 30.0, 10.0, (0.1, -0.1, 0.05)))))
+
+
+def test_the_closed_form_is_the_simulation(x64):
+    """Weak inputs, a strongly coupled network with delays: moments of a simulation, whose step is its error."""
+    brain = strongly_coupled()
     simulated = np.asarray(linear_response(brain, 100.0))
     order, eye = jnp.asarray(closed_form.in_order(100.0)), jnp.eye(4)
     ours = np.asarray(jax.jit(lambda m: closed_form.fields(m, 40, INTERVAL, order, eye, eye))(brain))
     others = ~np.eye(4, dtype=bool)
     for part in (np.ones((4, 4), bool), others):
         assert np.linalg.norm((ours - simulated)[:, part]) < 0.03 * np.linalg.norm(simulated[:, part])
+
+
+def test_derivatives_of_the_closed_form(x64):
+    """Along coupling, speed, a rate of the columns and the onset: central differences."""
+    brain, order, eye = strongly_coupled(), jnp.asarray(closed_form.in_order(100.0)), jnp.eye(4)
+    network = brain.network
+    start = jnp.stack([network.coupling.gain, network.speed, network.node.a, brain.onset])
+
+    @jax.jit
+    def seen(x):
+        places = lambda m: (m.network.coupling.gain, m.network.speed, m.network.node.a, m.onset)  # noqa: E731
+        return closed_form.fields(eqx.tree_at(places, brain, tuple(x)), 10, 10.0, order, eye, eye)
+
+    for direction in (jnp.diag(start)[k] for k in range(4)):
+        slope, h = jax.jvp(seen, (start,), (direction,))[1], 1e-5
+        difference = (seen(start + h * direction) - seen(start - h * direction)) / (2 * h)
+        np.testing.assert_allclose(slope, difference, atol=1e-7 * np.abs(difference).max())
 
 
 def test_a_shuffled_stimulus_keeps_its_values():

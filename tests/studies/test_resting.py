@@ -94,6 +94,23 @@ def test_alpha_is_a_resonance_near_8_5_hz(electrodes, mass):
 
 
 @pytest.mark.slow
+def test_the_rhythm_does_not_stay_what_it_is(data_dir):
+    """The halves of the minute resonate further apart than a stationary rhythm would: sd of the difference .1 Hz."""
+    mne = pytest.importorskip("mne")
+    raw = mne.io.read_raw_fif(data_dir / "recordings" / "transfreq_sample_resting.fif", verbose="error")
+    halves = (raw.copy().crop(start, start + 29.5) for start in (0.0, 29.5))
+    first, second = (
+        resting.fit_alpha(
+            jnm.meg.SpectralData.from_mne(half, band=(3.0, 45.0), segment=2_000.0, picks="eeg"),
+            "Oz",
+            key=jax.random.key(0),
+        )
+        for half in halves
+    )
+    assert first.peak_hz - second.peak_hz == pytest.approx(0.3, abs=0.1)
+
+
+@pytest.mark.slow
 def test_nuts_and_laplace_agree_where_the_posterior_is_nearly_normal(electrodes):
     """Of the floor; the rates have a bent posterior, which is what NUTS is for."""
     fit = resting.fit_alpha(electrodes, "Oz", key=jax.random.key(1), nuts=True, draws=50)

@@ -13,7 +13,19 @@ from jnm.fitting.measured_csd import Measured
 from jnm.meg import Dipole, LeadField, SensorNoise
 from jnm.stability import closed_loop_psd
 from jnm.stability.field import flat, shaped
-from jnm.studies.whole_chain import WAYS, Chain, Likelihood, Places, SensorLoss, View, record, whole_chain
+from jnm.studies.whole_chain import (
+    WAYS,
+    Chain,
+    Likelihood,
+    Places,
+    Seen,
+    SensorLoss,
+    View,
+    WholeChain,
+    record,
+    whole_chain,
+)
+from jnm.studies.whole_chain.result import _by_name, _spreads
 from jnm.studies.whole_chain.study import look, projected
 
 F_HZ = np.array([4.0, 12.0, 30.0, 33.0, 70.0])
@@ -50,6 +62,7 @@ def test_masses_are_a_linear_system(x64):
 
     np.testing.assert_allclose(slope(y), 0.0, atol=1e-12)
     A, C = (np.asarray(jax.jacfwd(each)(y)) for each in (slope, moment))
+    assert here.growth == pytest.approx(np.linalg.eigvals(A).real.max(), rel=1e-5)  # of a double root
     B = np.tile(np.eye(12)[:, 3:6] * 0.03, (len(F_HZ), 1, 1))  # noise on v, which comes after r
     H = np.linalg.solve(2j * np.pi * F_HZ[:, None, None] / 1000 * np.eye(12) - A, B)
     for way, seen in (("spikes", H[:, :3]), ("mean V", H[:, 3:6]), ("source", C @ H)):
@@ -139,6 +152,28 @@ def test_fits_of_the_theory_itself(x64):
     np.testing.assert_allclose(np.std(z, axis=0), 1.0, atol=0.45)
 
 
+def test_records_that_tell_nothing(x64):
+    """Of a flat likelihood the interval is open; one such record does not make the bias of all, nor a width of NaN."""
+    here = places()
+    data = Measured(2.0 * np.arange(3, 51), tuple(range(3, 51)), np.zeros(0), 60.0, 500.0, np.ones(1))
+    likelihood = Likelihood.of(here, "mean V", data, View(jnp.eye(3), jnp.zeros((48, 3, 3))))
+    values, sd = _spreads(likelihood, here.free("mean V")[None], jnp.full((1, 6, 6), jnp.nan))
+    assert np.all(np.isfinite(values)) and np.all(np.isinf(sd))
+    found = _by_name(("eta", "C", "K", "n"), np.array([[1.0], [2.0], [3.0], [1e4]]))
+    assert found["K"][0] == 3.0 and found["n"][0] == np.inf
+
+    n = np.random.default_rng(0).normal(1100.0, 50.0, 4000)
+    low, high = n - 82.0, n + 82.0
+    n[:40], low[:40], high[:40] = 1e17, 0.0, np.inf
+    nothing = np.zeros(0)
+    seen = Seen({"n": n}, {"n": low}, {"n": high}, {}, "", n > 0, nothing, nothing, nothing)
+    chain = WholeChain({name: 1000.0 for name in ("eta", "C", "K", "delta", "n")}, {"mean V": seen}, 20.0)
+    bias, error = chain.bias("mean V", "n")
+    assert bias == pytest.approx(0.1, abs=0.005)  # of the mean 1e12
+    assert error == pytest.approx(0.05 * np.sqrt(np.pi / 2 / 4000), rel=0.1)
+    assert chain.width("mean V", "n") == pytest.approx(0.082, rel=1e-9) and chain.covered("mean V", "n") > 40
+
+
 @pytest.fixture
 def head(data_dir):
     """Three places of a real head, its magnetometers and gradiometers, their measured noise."""
@@ -148,6 +183,15 @@ def head(data_dir):
     lead = LeadField.from_mne(sample / "sample-oct4-meg-fwd.fif", sample / "sample-parcels.json", info=info)
     noise = SensorNoise.from_mne(sample / "sample-audvis-cov.fif", info, sfreq=info["sfreq"])
     return lead.select(["parcel-18", "parcel-2", "parcel-88"]).pick(noise.ch_names), noise
+
+
+def test_an_unstable_rest_is_refused():
+    """Between a silent and a fast rest lies a third, which cells leave."""
+    there, names = places(X=0.3, C=6.0, delta=0.1), ("a", "b", "c")
+    lead = LeadField(jnp.eye(3), jnp.zeros((3, 3)), jnp.zeros((3, 3)), None, names, ("mag",) * 3, names)
+    assert there.growth > 0 > places().growth
+    with pytest.raises(ValueError, match="rest of these places is unstable"):
+        whole_chain(there, lead, SensorNoise(jnp.eye(3), names, ("mag",) * 3), jax.random.key(0))
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ class CovarianceArrays(NamedTuple):
 
     covariance: np.ndarray  # [channel, channel] fT, fT/cm, uV
     patterns: np.ndarray  # [projector, channel]
+    rank: int  # dimensions that projectors and Maxwell filters leave to these channels
     ch_names: tuple[str, ...]
     ch_types: tuple[str, ...]
 
@@ -27,8 +28,9 @@ def covariance_arrays(cov: Any, info: Any) -> CovarianceArrays:
     if not names:
         raise ValueError("no good MEG or EEG channel is left.")
     ch_types = tuple(kinds[name] for name in names)
+    patterns = active_patterns(info, names) * from_si(ch_types)[None]
     covariance = covariance_of_channels(cov, names, ch_types)
-    return CovarianceArrays(covariance, active_patterns(info, names) * from_si(ch_types)[None], tuple(names), ch_types)
+    return CovarianceArrays(covariance, patterns, rank_left(info, names), tuple(names), ch_types)
 
 
 def covariance_of_channels(cov: Any, ch_names: Sequence[str], ch_types: Sequence[str]) -> np.ndarray:
@@ -58,6 +60,16 @@ def covariance_of(cov: Any, ch_names: Sequence[str]) -> np.ndarray:
     index = [cov.ch_names.index(name) for name in ch_names]
     full = np.diag(cov.data) if cov["diag"] else cov.data
     return full[np.ix_(index, index)]
+
+
+def rank_left(info: Any, ch_names: Sequence[str]) -> int:
+    """Dimensions that active projectors and Maxwell filters leave to these channels, as MNE counts them."""
+    mne = import_mne()
+    picked = mne.pick_info(info, [info.ch_names.index(name) for name in ch_names])
+    # MNE counts projectors that wait too, but data and whitener go through the active ones alone
+    active = mne.Info({**picked, "projs": [proj for proj in picked["projs"] if proj["active"]]})
+    blank = mne.Covariance(np.ones(len(ch_names)), list(ch_names), [], [], 1)
+    return sum(mne.compute_rank(blank, rank="info", info=active, verbose="error").values())
 
 
 def active_patterns(info: Any, ch_names: Sequence[str]) -> np.ndarray:

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jnm.meg.mne.border import MM_PER_M, PER_NANOAMPERE_METRE, from_si, import_mne, read, sensor_positions
-from jnm.meg.mne.covariance import active_patterns, covariance_of, read_covariance
-from jnm.meg.mne.forward import read_forward
+from jnm.meg.mne.covariance import active_patterns, covariance_of, rank_left, read_covariance
+from jnm.meg.mne.forward import check_head, read_forward
+from jnm.meg.mne.recording import check_finite
 
 
 class EvokedArrays(NamedTuple):
@@ -43,6 +44,7 @@ def evoked_arrays(
     chosen, others = _pick_condition(_read_evokeds(evoked), condition)
     cov, forward = read_covariance(cov), read_forward(forward)
     ch_names, excluded = _common_channels(chosen.info, cov, forward["info"])
+    check_head(chosen.info, forward["info"])
     response = _prepare(chosen, ch_names, lowpass, baseline, stop)
     info = response.info
     ch_types = tuple(info.get_channel_types())
@@ -55,7 +57,7 @@ def evoked_arrays(
         data=(response.data * scale[:, None]).T,
         covariance=covariance_of(cov, ch_names) * scale[:, None] * scale[None] / chosen.nave,
         patterns=active_patterns(info, ch_names) * scale[None],
-        rank=sum(import_mne().compute_rank(response, rank="info", verbose="error").values()),
+        rank=rank_left(info, ch_names),
         ch_names=tuple(ch_names),
         ch_types=ch_types,
         positions=sensor_positions(info) * MM_PER_M,
@@ -121,11 +123,13 @@ def _prepare(evoked: Any, ch_names: list[str], lowpass: float | None, baseline: 
     if end < stop - 500.0 / evoked.info["sfreq"]:
         raise ValueError(f"the recording lasts from {start:.0f} to {end:.0f} ms; wanted at least {stop:g} ms.")
     lower, upper = (edge if value is None else value for value, edge in zip(baseline, (start, end), strict=True))
-    if not start - 1e-6 <= lower < upper:
+    if not start - 1e-6 <= lower < upper - 2e3 / evoked.info["sfreq"]:
         raise ValueError(
-            f"baseline {lower:g} to {upper:g} ms; the recording starts at {start:.0f} ms. Noise is judged on it."
+            f"baseline {lower:g} to {upper:g} ms; the recording starts at {start:.0f} ms. Noise is judged on it: wanted some "
+            "samples before the stimulus."
         )
     response = evoked.copy().pick(ch_names)
+    check_finite(response.data, np.ones(len(response.times), bool), response, "")
     if lowpass is not None and response.info["lowpass"] > lowpass:
         response.filter(None, lowpass, verbose="error")
     response.apply_baseline((lower / 1e3, upper / 1e3), verbose="error")

@@ -1,10 +1,12 @@
 """Forward solutions of MNE as arrays: along surface normals or in x, y, z, projectors applied."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from jnm.meg.loudness import loudness
 from jnm.meg.mne.border import (
     HEAD_FRAME,
     MM_PER_M,
@@ -14,6 +16,9 @@ from jnm.meg.mne.border import (
     read,
     sensor_positions,
 )
+
+HEAD_MM = 5.0
+"""Coils this far from where a forward solution has them, seen from the head, see another field. Chosen."""
 
 
 class ForwardArrays(NamedTuple):
@@ -25,6 +30,7 @@ class ForwardArrays(NamedTuple):
     sensor_positions: np.ndarray  # [channel, 3] mm
     source_positions: np.ndarray  # [source, 3] mm
     source_areas: np.ndarray  # [source] mm^2 of cortex each source stands for; ones where the file does not tell
+    loudness: np.ndarray  # [source] as `jnm.meg.loudness`, over all channels of the file and without projectors
 
 
 def forward_arrays(forward: Any, *, fixed: bool, info: Any = None, projs: Sequence[Any] = ()) -> ForwardArrays:
@@ -37,7 +43,11 @@ def forward_arrays(forward: Any, *, fixed: bool, info: Any = None, projs: Sequen
         check_info(info)
     forward = read_forward(forward)
     gain = _normal_gain(forward) if fixed else _cartesian_gain(forward)
+    all_gain = forward["sol"]["data"].reshape(forward["nchan"], forward["nsource"], -1)
+    positions = forward["source_rr"] * MM_PER_M
     rows, ch_names, ch_types = _forward_rows(forward["info"], info)
+    if info is not None:
+        check_head(info, forward["info"])
     active = [proj for proj in info["projs"] if proj["active"]] if info is not None else []
     # projectors live in SI, so they come before the units
     projected = np.tensordot(_projector([*active, *projs], ch_names, ch_types), gain[rows], 1)
@@ -47,8 +57,9 @@ def forward_arrays(forward: Any, *, fixed: bool, info: Any = None, projs: Sequen
         ch_names=ch_names,
         ch_types=ch_types,
         sensor_positions=sensor_positions(forward["info"])[rows] * MM_PER_M,
-        source_positions=forward["source_rr"] * MM_PER_M,
+        source_positions=positions,
         source_areas=np.concatenate([_patch_areas(space) for space in forward["src"]]) * MM_PER_M**2,
+        loudness=loudness(all_gain, forward["info"].get_channel_types(), positions),
     )
 
 
@@ -59,8 +70,33 @@ def read_forward(forward: Any) -> Any:
     if not isinstance(forward, mne.Forward):
         raise ValueError(f"wanted an mne.Forward or the path of a -fwd.fif, got {type(forward).__name__}.")
     if forward["coord_frame"] != HEAD_FRAME:
-        raise ValueError("the forward solution is in MRI coordinates; wanted head coordinates, as MNE makes them.")
+        raise ValueError(
+            "the forward solution is in MRI coordinates; wanted head coordinates, as MNE makes and reads them: save it and "
+            "read it by mne.read_forward_solution."
+        )
+    if not np.all(np.isfinite(forward["sol"]["data"])):
+        row = int(np.argmin(np.isfinite(forward["sol"]["data"]).all(axis=1)))
+        raise ValueError(f"the forward solution has NaN or infinite numbers in {forward['sol']['row_names'][row]}.")
     return forward
+
+
+def check_head(recording: Any, known: Any) -> None:
+    """Warn, on behalf of who called the caller's caller, of a head that lay elsewhere in the helmet than a forward has it."""
+    ours, theirs = (
+        {
+            name: place
+            for (name, kind), place in zip(_named_types(info), sensor_positions(info), strict=True)
+            if kind != "eeg"
+        }
+        for info in (recording, known)
+    )
+    apart = max([MM_PER_M * np.linalg.norm(ours[name] - theirs[name]) for name in ours if name in theirs], default=0.0)
+    if apart > HEAD_MM:
+        warnings.warn(
+            f"in the recording the head lies up to {apart:.0f} mm from where the forward solution has it (dev_head_t): make "
+            "one for this recording, or move the recording to its head position (Maxwell filter with destination=...).",
+            stacklevel=4,
+        )
 
 
 def _cartesian_gain(forward: Any) -> np.ndarray:

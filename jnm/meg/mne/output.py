@@ -1,5 +1,6 @@
 """Simulated measurements as recordings of MNE, which writes, reads and plots them."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,7 +43,13 @@ def _info(info: Any, ch_names: Sequence[str] | None, sfreq: float, shape: tuple[
             f"data have shape {list(shape)} for {len(names)} channels; wanted [time, channel]. Name the columns "
             "(ch_names=lead.ch_names) where they are not all MEG channels of the Info."
         )
-    picked = mne.pick_info(info, [info.ch_names.index(name) for name in names])
+    picked = mne.pick_info(info, [info.ch_names.index(name) for name in names], verbose="error")
+    if not picked["comps"] and any(int(ch["coil_type"]) >> 16 for ch in picked["chs"]):  # the grade of compensation
+        warnings.warn(
+            "the recording of the Info is compensated by reference channels, which are not simulated: MNE makes forward "
+            "solutions for the simulated one as if it were not. Make them from the Info itself.",
+            stacklevel=4,
+        )
     states = [[proj for proj in picked["projs"] if bool(proj["active"]) is state] for state in (True, False)]
     active, inactive = [[mne.Projection(**{**p, "active": False}) for p in projs] for projs in states]
     filters = {"sfreq": float(sfreq), "lowpass": sfreq / 2, "highpass": 0.0}

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jnm.meg.mne.border import MM_PER_M, from_si, import_mne, read, sensor_positions
-from jnm.meg.mne.covariance import active_patterns
+from jnm.meg.mne.covariance import active_patterns, rank_left
 
 PICKS = {"meg": ("mag", "grad"), "mag": ("mag",), "grad": ("grad",), "eeg": ("eeg",)}
 
@@ -47,7 +47,7 @@ def recording_arrays(recording: Any, picks: str, bads: Sequence[str] = ()) -> Re
         lowpass=float(info["lowpass"]),
         highpass=float(info["highpass"]),
         patterns=active_patterns(info, names) * scale[None],
-        rank=sum(import_mne().compute_rank(chosen, rank="info", verbose="error").values()),
+        rank=rank_left(info, names),
         ch_names=tuple(names),
         ch_types=ch_types,
         positions=sensor_positions(info) * MM_PER_M,
@@ -81,13 +81,13 @@ def _good_channels(info: Any, picks: str, bads: set[str]) -> list[str]:
 def _epochs(epochs: Any) -> tuple[list[np.ndarray], float]:
     data = epochs.get_data(verbose="error")
     for number, piece in enumerate(data):
-        _check_finite(piece, np.ones(piece.shape[1], bool), epochs, f"epoch {number}, ")
+        check_finite(piece, np.ones(piece.shape[1], bool), epochs, f"epoch {number}, ")
     return list(data), 0.0
 
 
 def _stretches(raw: Any) -> tuple[list[np.ndarray], float]:
     data, good = raw.get_data(verbose="error"), _good_times(raw)
-    _check_finite(data, good, raw, "")
+    check_finite(data, good, raw, "")
     edges = np.flatnonzero(np.diff(np.concatenate([[False], good, [False]])))
     pieces = [data[:, start:end] for start, end in zip(edges[::2], edges[1::2], strict=True)]
     return pieces, float(np.sum(~good)) * 1e3 / raw.info["sfreq"]
@@ -103,7 +103,8 @@ def _good_times(raw: Any) -> np.ndarray:
     return np.isfinite(blank.get_data(reject_by_annotation="NaN", verbose="error")[0])
 
 
-def _check_finite(data: np.ndarray, good: np.ndarray, recording: Any, where: str) -> None:
+def check_finite(data: np.ndarray, good: np.ndarray, recording: Any, where: str) -> None:
+    """Raise `ValueError` for good samples of data [channel, time] that are NaN or infinite."""
     broken = ~np.isfinite(data) & good[None]
     if broken.any():
         channel, time = np.argwhere(broken)[0]

@@ -5,7 +5,7 @@
 | .dat | edge list: the number of regions, then a line `to from weight` for each connection; regions count from 0 |
 | .npz | `weights`; any of `lengths`, `centres`, `orientations`, `region_labels`, `frame`, `source`, `citation` |
 | .npy | the weights |
-| .csv, .tsv, .txt | the weights, a row for each target region; a first line and a first column of labels may be there |
+| .csv, .tsv, .txt | the weights, a row for each target region, however separated; labels may be above and to the left |
 | .mat | MATLAB, up to and from version 7.3: `sc`, and any of `len`, `labels` (`jnm.network.formats.matlab`) |
 | .zip, or a folder | The Virtual Brain: `weights.txt` and its neighbours (`jnm.network.formats.tvb`) |
 | `*_relmat.dense.tsv`, or its folder | BIDS, with `.json` and `*_nodeindices.tsv` (`jnm.network.formats.bids`) |

@@ -84,7 +84,7 @@ def _loaded(path: Path, wanted: set[str]) -> np.ndarray | dict[str, Any]:
                 return content
             arrays = dict.fromkeys(content.files)
             for key in wanted.intersection(arrays):
-                arrays[key] = content[key]
+                arrays[key] = _sound(content[key])
             return arrays
     except Exception as error:  # on a damaged header NumPy raises nearly anything: TokenError, struct.error, zlib.error
         which = f", array {key!r}" if key else ""
@@ -92,6 +92,15 @@ def _loaded(path: Path, wanted: set[str]) -> np.ndarray | dict[str, Any]:
             f"{path}{which} cannot be read ({error}). Wanted: arrays of numbers or text, written by numpy.save or "
             "numpy.savez; Python objects are never unpickled: convert labels by np.array(labels, dtype=str)."
         ) from error
+
+
+def _sound(member: Any) -> np.ndarray:
+    """An array; raises where a file is none, of which NumPy gives the bytes, and for letters that do not exist."""
+    if not isinstance(member, np.ndarray):
+        raise ValueError("it is no array")
+    if member.dtype.kind == "U":
+        member.tolist()
+    return member
 
 
 def _as_archive(path: Path) -> zipfile.ZipFile | None:

@@ -2,7 +2,7 @@
 
 | file | content |
 |---|---|
-| `X_meas-Y_relmat.dense.tsv` | the weights, a row for each target region, without labels |
+| `X_meas-Y_relmat.dense.tsv` | the weights, a row for each target region; labels above and to the left in some files |
 | `X_meas-Y_relmat.json` | what they are; jnm writes frame, source and citation there |
 | `X_nodeindices.tsv` | `matrix_index`, `label`, and in files of jnm the centre `x y z` and orientation `nx ny nz` |
 | `X_meas-tractLength_relmat.dense.tsv` | mm, the same shape |
@@ -48,9 +48,12 @@ def read_folder(folder: Path) -> dict[str, Any]:
 
 def read(path: Path) -> dict[str, Any]:
     """The arguments of `Connectome` in a matrix and the files beside it."""
-    parts: dict[str, Any] = {"weights": _matrix(path)}
+    parts = _matrix(path)
     if not LENGTH.search(path.name) and (lengths := _lengths_beside(path)) is not None:
-        parts["lengths"] = _matrix(lengths)
+        beside = _matrix(lengths)
+        if beside.get("labels", parts.get("labels")) != parts.get("labels"):
+            raise ValueError(f"{lengths} names other regions than {path.name} does, or in another order.")
+        parts["lengths"] = beside["weights"]
     if (nodes := _nodes_beside(path)) is not None:
         parts |= _nodes(nodes, len(parts["weights"]))
     sidecar = path.with_name(_stem(path) + "_relmat.json")
@@ -79,12 +82,8 @@ def _stem(path: Path) -> str:
     return next(path.name.removesuffix(ending) for ending in ENDINGS if path.name.endswith(ending))
 
 
-def _matrix(path: Path) -> np.ndarray:
-    rows = tables.rows_of(str(path), ".tsv", safety.contained(path))
-    matrix = tables.numbers(str(path), rows)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise ValueError(f"{path} holds a matrix of shape {matrix.shape}; wanted as many rows as columns.")
-    return matrix
+def _matrix(path: Path) -> dict[str, Any]:
+    return tables.read(str(path), ".tsv", safety.contained(path))
 
 
 def _lengths_beside(path: Path) -> Path | None:
@@ -111,7 +110,7 @@ def _nodes_beside(path: Path) -> Path | None:
 
 def _nodes(path: Path, n_regions: int) -> dict[str, Any]:
     """Labels and places, in the order of the matrix."""
-    rows = tables.rows_of(str(path), ".tsv", safety.contained(path))
+    rows = tables.rows_of(str(path), "\t", safety.contained(path))
     if len(rows) != n_regions + 1:
         raise ValueError(f"{path}: {max(len(rows) - 1, 0)} regions came for a matrix of {n_regions}.")
     header, lines = rows[0][1], [cells for _, cells in rows[1:]]
@@ -150,7 +149,7 @@ def _sidecar(path: Path) -> dict[str, str]:
     if not isinstance(told, dict):
         raise ValueError(f"{path}: a {type(told).__name__} came; wanted a JSON object of names and values.")
     values = {name: told.get(key) for name, key in KNOWN.items()}
-    joined = {name: "; ".join(map(str, v)) if isinstance(v, list) else v for name, v in values.items()}
+    joined = {name: "\n".join(map(str, v)) if isinstance(v, list) else v for name, v in values.items()}
     return {name: str(value) for name, value in joined.items() if value}
 
 
@@ -168,7 +167,7 @@ def _write_matrix(
         "NonNegative": bool(np.all(matrix >= 0)),
         "Axes": axes,
     }
-    told |= {KNOWN[name]: value for name, value in known.items() if value}
+    told |= {KNOWN[n]: value.splitlines() if n == "citation" else value for n, value in known.items() if value}
     path.with_name(_stem(path) + "_relmat.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 

@@ -19,6 +19,7 @@ KEYS = {
 }
 KNOWN = {key for keys in KEYS.values() for key in keys}
 HDF5 = b"\x89HDF\r\n\x1a\n"
+_LONGEST = 1024  # letters of a name
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -70,8 +71,13 @@ def _dataset(file: Any, name: str, h5py: Any) -> Any:
         raise ValueError(f"{name} has shape {data.shape}; wanted {safety.MOST_BYTES:,} bytes at most")
     if data.dtype == h5py.ref_dtype:  # a cell array: each cell is a text, written as numbers of its letters
         return [_letters(file[reference]) for reference in np.ravel(data[()].T)]
-    return np.asarray(data[()]).T
+    values = np.asarray(data[()]).T
+    if data.attrs.get("MATLAB_class") in (b"char", "char"):  # a matrix of letters, a row a text
+        return ["".join(map(chr, row)) for row in values]
+    return values
 
 
 def _letters(cell: Any) -> str:
-    return "".join(chr(int(code)) for code in np.ravel(cell[:64, :64].T))  # no name is longer
+    if cell.size > _LONGEST:
+        raise ValueError(f"a cell holds {cell.size:,} letters; wanted the name of a region")
+    return "".join(chr(int(code)) for code in np.ravel(cell[()].T))

@@ -45,8 +45,15 @@ def variables(content: bytes) -> tuple[str, list[Variable]]:
     order = {b"IM": "<", b"MI": ">"}.get(content[126:128], "")
     if len(content) < 128 or not order:
         raise ValueError("it does not begin as one of version 5 or later does; in MATLAB save with '-v7'")
-    found = (_variable(order, element) for element in _elements(order, content[128:]))
-    return order, [variable for variable in found if variable is not None]
+    found, size = [], 0
+    for element in _elements(order, content[128:]):
+        if (variable := _variable(order, element)) is None:
+            continue
+        size += sum(len(part.data) for part in variable.values)
+        if size > safety.MOST_BYTES:
+            raise ValueError(f"its variables unpack to more than {safety.MOST_BYTES:,} bytes together")
+        found.append(variable)
+    return order, found
 
 
 def value(order: str, variable: Variable) -> Any:

@@ -37,8 +37,9 @@ def read_zip(path: Path) -> dict[str, Any]:
 
 
 def read_folder(path: Path) -> dict[str, Any]:
-    """The arguments of `Connectome` in an unpacked folder."""
-    names = [entry.name for entry in sorted(path.iterdir()) if entry.is_file()]
+    """The arguments of `Connectome` in an unpacked folder, or in a folder of it."""
+    entries = sorted([*path.iterdir(), *path.glob("*/*")])
+    names = [entry.relative_to(path).as_posix() for entry in entries if entry.is_file()]
     return _parts(str(path), names, lambda name: safety.contained(path / name))
 
 
@@ -67,7 +68,7 @@ def _lines(matrix: np.ndarray) -> list[str]:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.replace('"', "'").split())
+    return " ".join("; ".join(text.replace('"', "'").splitlines()).split())
 
 
 def _parts(place: str, names: Sequence[str], content: Callable[[str], bytes]) -> dict[str, Any]:
@@ -78,7 +79,7 @@ def _parts(place: str, names: Sequence[str], content: Callable[[str], bytes]) ->
     parts: dict[str, Any] = {}
     for name in ("weights", "lengths", "orientations"):
         if name in where:
-            rows = tables.rows_of(f"{place}, {where[name]}", ".txt", content(where[name]))
+            rows = tables.rows_of(f"{place}, {where[name]}", None, content(where[name]))
             parts[name] = tables.numbers(f"{place}, {where[name]}", rows)
     if "orientations" in parts:
         parts |= {"orientations": _unit(parts.pop("orientations"))}
@@ -104,7 +105,7 @@ def _where(place: str, names: Sequence[str]) -> dict[str, str]:
 
 
 def _centres(place: str, content: bytes) -> dict[str, Any]:
-    rows = tables.rows_of(place, ".txt", content)
+    rows = tables.rows_of(place, None, content)
     for number, cells in rows:
         if len(cells) < 4:
             raise ValueError(f"{place}, line {number}: {' '.join(cells)[:40]!r} came; wanted 'label x y z'.")
@@ -116,7 +117,8 @@ def _unit(vectors: np.ndarray) -> np.ndarray | None:
     """Directions of length one; None where some regions have none: those below the cortex get zeros in TVB."""
     if vectors.ndim != 2 or not np.all(np.isfinite(vectors)):
         return vectors  # Connectome says what is wrong
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    with np.errstate(over="ignore"):
+        length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / length if np.all(length > 0) else None
 
 

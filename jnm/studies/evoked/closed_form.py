@@ -1,4 +1,4 @@
-r"""What a struck network does for weak inputs, in closed form: no simulation, delays for free, derivatives of everything.
+r"""What a struck network does for weak inputs, in closed form: no simulation, delays for free, derivatives of what a fit moves.
 
 All regions rest alike, so for s = sigma + i w the moments that unit inputs to each region bring about are
 
@@ -31,6 +31,7 @@ _FINE = INTERVAL / 2  # ms, at which the input is sampled: its pulses are 3 ms a
 _PERIOD = 1.4  # of the window
 _DAMPING = 9.0  # sigma times the period: what wraps around is e^-9 of what it was
 _HIGHEST = 70.0  # Hz: columns and brief inputs are low-pass, the data end at 40 Hz
+_FEW = 4  # columns; for six of ninety rows OpenBLAS takes threads, which wait for one another far longer than they work
 
 SPEED = (1.0, 20.0)
 """mm/ms: the range of conduction speeds a fit may try (white matter: some 1 to 20)."""
@@ -92,12 +93,58 @@ def _spread(
     network = model.network
     assert isinstance(network.coupling, Linear)
     g, m = _node(network, s)
-    weights, eye = network.connectome.weights, jnp.eye(network.n_regions, dtype=s.dtype)
-    delays = jnp.zeros_like(weights)
-    if network.speed is not None and network.connectome.lengths is not None:
-        delays = network.connectome.lengths / network.speed
-    loops = (g * network.coupling.gain)[:, None, None] * weights[None] * jnp.exp(-s[:, None, None] * delays[None])
-    return m[:, None, None] * jnp.linalg.solve(eye[None] - loops, struck)
+    weights, lengths, slowness = network.connectome.weights, network.connectome.lengths, jnp.zeros(())
+    if network.speed is not None and lengths is not None:
+        slowness = 1 / network.speed
+    lengths = jnp.zeros_like(weights) if lengths is None else lengths
+    given = jax.lax.stop_gradient((s, weights, lengths))
+    return m[:, None, None] * _echoed(g * network.coupling.gain, slowness, struck, *given)
+
+
+@jax.custom_jvp
+def _echoed(
+    loop: Complex[Array, " frequency"],
+    slowness: Float[Array, ""],
+    struck: Complex[Array, "frequency region input"],
+    s: Complex[Array, " frequency"],
+    weights: Float[Array, "to from"],
+    lengths: Float[Array, "to from"],
+) -> Complex[Array, "frequency region input"]:
+    """(1 - loop W(s))^-1 of what is struck; s and the connectome are given, of the rest there are derivatives."""
+    return _solved(_factored(loop, slowness, s, weights, lengths)[1], struck)
+
+
+@_echoed.defjvp
+def _echoed_jvp(at, along):
+    """d x = (1 - loop W)^-1 (d struck + d(loop W) x): two products, where the matrices would have to be derived."""
+    loop, slowness, struck, s, weights, lengths = at
+    travelled, factors = _factored(loop, slowness, s, weights, lengths)
+    x = _solved(factors, struck)
+    heard, later = travelled @ x, (travelled * lengths[None]) @ x
+    moved = along[0][:, None, None] * heard - (loop * s * along[1])[:, None, None] * later
+    return x, _solved(factors, along[2] + moved)
+
+
+def _factored(loop, slowness, s, weights, lengths):
+    """W(s), and the factors of 1 - loop W(s), one frequency at a time.
+
+    Stacks of large matrices jaxlib shares among its threads and waits for on one of them, which two stacks at a time
+    stop for good on two cores (see `jnm.fitting.linear_csd`).
+    """
+    travelled = weights[None] * jnp.exp(-s[:, None, None] * (lengths * slowness)[None])
+    matrices = jnp.eye(len(weights), dtype=s.dtype)[None] - loop[:, None, None] * travelled
+    return travelled, jax.lax.map(jax.scipy.linalg.lu_factor, matrices)
+
+
+def _solved(factors, right):
+    """Some columns at a time, lest OpenBLAS take threads."""
+
+    def one(pair):
+        factors, right = pair
+        parts = [right[:, k : k + _FEW] for k in range(0, right.shape[1], _FEW)]
+        return jnp.concatenate([jax.scipy.linalg.lu_solve(factors, part) for part in parts], axis=1)
+
+    return jax.lax.map(one, (factors, right))
 
 
 def _node(network: Network, s: Complex[Array, " frequency"]) -> tuple[Complex[Array, " frequency"], ...]:

@@ -184,7 +184,7 @@ class EntryComparison:
         )
         for ax, label in zip(panels, labels, strict=True):
             plot.axes(ax).axvline(0.0, color="black", lw=0.8)
-            ax.locator_params(axis="x", nbins=5)
+            ax.locator_params(axis="x", nbins=4)
             ax.set(xlabel=label, yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.5, -0.5))
         panels[0].axvspan(-SURE, SURE, color=plot.GREY, alpha=0.2, lw=0)
         panels[0].legend(frameon=False, fontsize=8)

@@ -105,7 +105,7 @@ def fit_entry(model: AbstractResponse, view: View, entry: Entry, *, steps: int =
         evidence, sd = _laplace(task, point, spread)
         found = _placed(task.model, jnp.asarray(point.theta))
     strengths = np.zeros(len(model.strength))
-    strengths[entry.regions] = np.asarray(task.sd) * point.w[: len(entry.regions)]
+    strengths[entry.regions] = (np.asarray(task.sd) * point.w)[: len(entry.regions)]
     found = eqx.tree_at(lambda m: m.strength, cast(found, jnp.zeros(()).dtype), jnp.asarray(strengths, float))
     return Fitted(found, entry, point.variance / float(task.variance), evidence, taken, sd)
 
@@ -136,9 +136,11 @@ class _Task(eqx.Module):
 
     @classmethod
     def of(cls, model: AbstractResponse, view: View, entry: Entry) -> "_Task":
-        sd = view.prior[entry.regions]
-        inputs = np.zeros((len(model.strength), -(-len(sd) // _PAD) * _PAD))
-        inputs[entry.regions, np.arange(len(sd))] = sd
+        given = view.prior[entry.regions]
+        sd = np.zeros(-(-len(given) // _PAD) * _PAD)
+        sd[: len(given)] = given
+        inputs = np.zeros((len(model.strength), len(sd)))
+        inputs[entry.regions, np.arange(len(given))] = given
         order = _order(entry, len(view.data) * INTERVAL)
         weight = _weight(view)
         data, gain, variance = (jnp.asarray(x) for x in (view.data[THIN - 1 :: THIN], view.gain, view.variance))
@@ -177,14 +179,16 @@ def _start(task: _Task, spread: np.ndarray, centre: np.ndarray) -> "_Point":
     """The centre of the prior with the onset and the scale that make it most probable."""
     places = _places(task.model)
     like = {name: place.domain.unconstrain(place.where(task.model)) for name, place in places.items()}
-    points = []
+    points, power = [], float(np.mean(np.asarray(task.data) ** 2))
     for onset in ONSETS:
-        theta = {**like, "onset": places["onset"].domain.unconstrain(jnp.asarray(onset)), "log_scale": jnp.zeros(())}
-        F = np.asarray(_columns(task, ravel_pytree(theta)[0]))
-        for scale in LOG_SCALES:  # fields are in proportion to it
-            flat = np.asarray(ravel_pytree({**theta, "log_scale": jnp.asarray(scale)})[0])
-            points.append(_Point.of(task, flat, np.exp(scale) * F, spread, centre, float(np.mean(task.data**2))))
-    return max(points, key=lambda one: one.log_joint)
+        theta = {**like, "onset": places["onset"].domain.unconstrain(jnp.asarray(onset))}
+        none, one = (np.asarray(ravel_pytree({**theta, "log_scale": jnp.asarray(x)})[0]) for x in (0.0, 1.0))
+        F = np.asarray(_columns(task, jnp.asarray(none)))
+        points += [  # fields are in proportion to the scale
+            _Point.of(task, none + scale * (one - none), np.exp(scale) * F, spread, centre, power)
+            for scale in LOG_SCALES
+        ]
+    return max(points, key=lambda point: point.log_joint)
 
 
 def _named(model: AbstractResponse) -> Callable[[Array], dict[str, Array]]:
@@ -230,7 +234,8 @@ def _slopes(task: _Task, theta: Array, w: Array) -> Float[Array, "datum paramete
         model, inputs = _placed(task.model, theta), (task.inputs @ w)[:, None]
         return _design(model, len(task.data), THIN * INTERVAL, task.order, task.gain, inputs).ravel()
 
-    return jax.jacfwd(seen)(theta)
+    along = jax.linearize(seen, theta)[1]
+    return jax.lax.map(along, jnp.eye(len(theta), dtype=theta.dtype)).T  # vmap would make one matrix of their columns
 
 
 # ---------------------------------------------------------------------------------------------------------------- steps

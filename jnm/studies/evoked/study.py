@@ -90,6 +90,7 @@ def check_plan(split: float, stop: float, folds: int, permutations: int) -> None
 def views(data: EvokedData, lead: LeadField, stop: float, folds: int) -> tuple[Task, list[tuple[Task, View]]]:
     """The whole recording, and pairs of most sites and the others, up to `stop` ms."""
     times = np.arange(1, round(stop / INTERVAL) + 1) * INTERVAL
+    lead = jax.tree.map(np.asarray, lead)  # JAX would compile the choice of channels for each number of them
     parts = split_sites(data, folds, SITES_SEED)
     sites = [(Task.of(seen, lead, times), View.of(unseen, lead, times)) for seen, unseen in parts]
     return Task.of(data, lead, times), sites

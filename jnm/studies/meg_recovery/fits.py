@@ -119,4 +119,4 @@ def _fits(likelihood: Likelihood, S: Array) -> Estimates:
         end = jax.lax.while_loop(lambda here: (here.step > _ARRIVED) & (here.count < _STEPS), step, begin)
         return Estimates(end.theta, jnp.linalg.inv(end.information), end.step <= _ARRIVED)
 
-    return jax.lax.map(one, S)  # one by one: XLA solves no batches of triangles by LAPACK
+    return jax.lax.map(one, S)  # one by one: subjects take different numbers of steps

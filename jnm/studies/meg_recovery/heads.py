@@ -1,6 +1,5 @@
 """Two lead fields of the same parcels: the subject's own, and what would be taken for it without an MRI, a sphere."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,12 @@ import numpy as np
 
 from jnm.meg.conductor import sphere_lead_field
 from jnm.meg.leadfield import LeadField
+from jnm.meg.loudness import LOUD
 from jnm.meg.mne import forward_arrays
 from jnm.meg.mne.covariance import active_patterns
 from jnm.meg.parcels import read_parcels
 from jnm.meg.sensors import Numbers, Sensors
 from jnm.meg.whitening import span
-
-NEAR = 4.0
-"""A source whose field is so many times that in a sphere, and that of others, is too near to the skull. Chosen."""
 
 
 def two_heads(
@@ -27,9 +24,8 @@ def two_heads(
 
         >>> head, sphere = two_heads("fwd.fif", "parcels.json", info, (0.0, 0.0, 40.0))
 
-    A boundary element method fails next to its boundary: sources whose field, over all directions, is more than four
-    times that in the sphere, and that of the median source, are left out of their parcels in both heads. (MNE's
-    `mindist` leaves them out of a forward solution.)
+    A boundary element method fails next to its boundary: sources that are more than four times as loud as others around
+    them (`jnm.meg.loudness`) are left out of their parcels in both heads.
 
     **Arguments**
 
@@ -42,15 +38,11 @@ def two_heads(
     U = span(active_patterns(info, along.ch_names))
     round_ = np.asarray(sphere_lead_field(along.source_positions, here, origin_mm), float)
     round_ = round_ - np.tensordot(U, np.tensordot(U.T, round_, 1), 1)
-    sizes, there = (np.linalg.norm(L, axis=(0, 2)) for L in (free.gain, round_))
-    given = parcels if isinstance(parcels, Mapping) else json.loads(Path(parcels).read_text())
-    near = sizes > NEAR * np.maximum(there, np.median(sizes))
-    kept = np.where(near, -1, given["parcel_of_source"])
-    sound = {**given, "parcel_of_source": kept}
+    loud = np.flatnonzero(along.loudness > LOUD)
     normals = [
         np.linalg.lstsq(L, y, rcond=None)[0] for L, y in zip(free.gain.swapaxes(0, 1), along.gain.T, strict=True)
     ]
-    head = LeadField.from_mne(forward, sound, info=info)
-    gain = np.einsum("csx,sx->cs", round_, np.stack(normals)) @ read_parcels(sound, along.source_areas)[1]
+    head = LeadField.from_mne(forward, parcels, info=info, omit=loud)
+    gain = np.einsum("csx,sx->cs", round_, np.stack(normals)) @ read_parcels(parcels, along.source_areas, loud)[1]
     names = along.ch_names, along.ch_types, head.labels
     return head, LeadField(jnp.asarray(gain, float), here.positions, head.region_positions, None, *names)

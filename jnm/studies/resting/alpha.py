@@ -5,6 +5,9 @@ r"""A real alpha rhythm as the noise-driven resonance of a neural mass, up to ga
 S_mass is the linear spectrum of the mass at its stable rest, driven by white noise of fixed strength; g the log of the gain
 from its source to the electrode, which holds noise, number of cells and head together: nothing in one spectrum tells them
 apart (spec: meg.md 5). The rest is what electrodes show beside the rhythm.
+
+Intervals are those of a rhythm that stays what it is, and a living one does not: at Oz of the resting recording the
+Jansen-Rit fitted to the first half of the minute resonates at 8.78 Hz (sd .06), to the second at 8.48 (.08).
 """
 
 import dataclasses

@@ -96,6 +96,19 @@ class Places(eqx.Module):
         """C + K links."""
         return self.C * jnp.eye(len(self.links)) + self.K * jnp.asarray(self.links)
 
+    @property
+    def growth(self) -> float:
+        """How fast the slowest mode of the masses at rest grows, 1/ms; below zero the rest is stable.
+
+        The largest real part of all lambda with ((lambda + a)^2 + (2 pi R)^2) (1 + lambda tau_s / tau_m)^2 = 2 R w, where w
+        are the eigenvalues of the weights, divided by tau_m.
+        """
+        R, tau_m = float(self.R), float(self.tau_m)
+        a, ratio = float(self.delta) / (np.pi * R), float(self.tau_s) / tau_m
+        cells = np.polymul([1, 2 * a, a**2 + (2 * np.pi * R) ** 2], [ratio**2, 2 * ratio, 1])
+        loops = (np.polysub(cells, [2 * R * w]) for w in np.linalg.eigvals(np.asarray(self.weights)))
+        return max(np.roots(loop).real.max() for loop in loops) / tau_m
+
     def free(self, way: Way) -> Float[Array, " coordinate"]:
         """X, C, K, log delta, log(sigma sqrt n) and the log of what sets the level: n, or behind dipoles gain / sqrt n.
 

@@ -16,6 +16,7 @@ from jnm.studies.whole_chain.places import NAMES
 
 LEVEL = 0.9
 _QUANTILE = 1.6448536269514722  # of a normal distribution: 5 % lie above
+_OF_MEDIAN = 1.2533141373155003  # sqrt(pi / 2): its standard error over that of a mean, of normal numbers
 _LINEAR = 3  # the first of the names have intervals that are symmetric, the others in the logarithm
 
 
@@ -72,9 +73,13 @@ class WholeChain:
     """Length of a record."""
 
     def bias(self, way: str, name: str) -> tuple[float, float]:
-        """Mean of the estimates over the truth, less one, and its standard error."""
+        """Median of the estimates, relative to the truth, and its standard error.
+
+        Not the mean: where one record tells nothing of n, its estimate is any large number, and the mean is that.
+        """
         error = (self.seen[way].estimates[name] - self.truth[name]) / abs(self.truth[name])
-        return float(error.mean()), float(error.std(ddof=1) / np.sqrt(len(error)))
+        low, middle, high = np.quantile(error, (0.1587, 0.5, 0.8413))  # one standard deviation to each side
+        return float(middle), float(_OF_MEDIAN * (high - low) / 2 / np.sqrt(len(error)))
 
     def width(self, way: str, name: str) -> float:
         """Median half width of the 90 % intervals, relative to the truth."""
@@ -95,8 +100,8 @@ class WholeChain:
         wide, ways = max(map(len, NAMES)) + 2, list(self.seen)
         count = len(self.seen[ways[0]].arrived)
         lines = [
-            f"{count} records of {self.record_s:g} s. Bias ± its standard error; ± half of the {LEVEL:.0%} interval; how many "
-            "of these hold the truth.",
+            f"{count} records of {self.record_s:g} s. Median bias ± its standard error; ± half of the {LEVEL:.0%} interval; "
+            "how many of these hold the truth.",
             f"{'':<{wide}}{'truth':>8}" + "".join(f"{way:>29}" for way in ways),
         ]
         for name in NAMES:
@@ -149,7 +154,7 @@ def told(likelihood: Likelihood) -> tuple[str, ...]:
 @eqx.filter_jit
 @eqx.filter_vmap(in_axes=(None, 0, 0))
 def _spreads(likelihood: Likelihood, theta: Array, covariance: Array) -> tuple[Array, Array]:
-    """Parameters, the last ones in logarithms, and their standard deviations."""
+    """Parameters, the last ones in logarithms, and their standard deviations; infinite where a record does not tell."""
     names = told(likelihood)
 
     def values(moving):
@@ -159,12 +164,15 @@ def _spreads(likelihood: Likelihood, theta: Array, covariance: Array) -> tuple[A
 
     here = theta[likelihood.moving]
     slope = jax.jacfwd(values)(here)
-    return values(here), jnp.sqrt(jnp.einsum("ij,jk,ik->i", slope, covariance, slope))
+    variance = jnp.einsum("ij,jk,ik->i", slope, covariance, slope)
+    known = variance >= 0  # that of a flat likelihood is negative or NaN
+    return values(here), jnp.sqrt(jnp.where(known, variance, jnp.inf))
 
 
 def _by_name(names: tuple[str, ...], values: np.ndarray) -> dict[str, np.ndarray]:
     """Out of the logarithm, by name."""
-    return {name: x if k < _LINEAR else np.exp(x) for k, (name, x) in enumerate(zip(names, values, strict=True))}
+    with np.errstate(over="ignore"):  # of an interval that is open above
+        return {name: x if k < _LINEAR else np.exp(x) for k, (name, x) in enumerate(zip(names, values, strict=True))}
 
 
 def _words(likelihood: Likelihood, information: Array) -> str:

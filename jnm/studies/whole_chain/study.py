@@ -63,8 +63,8 @@ def whole_chain(
     - `band`: frequencies that are fitted, Hz; `segment`: of Welch's method, ms.
     - `blind`: also fit a mass to the sensors that knows of no shot noise.
 
-    Raises `ValueError` for fewer than two records, a lead field of another number of regions, and a noise of other
-    channels.
+    Raises `ValueError` for fewer than two records, a lead field of another number of regions, a noise of other channels,
+    and places whose rest is unstable.
     """
     if lead.gain.ndim != 2 or lead.gain.shape[1] != len(truth.links) or lead.ch_names != noise.ch_names:
         raise ValueError(
@@ -73,6 +73,11 @@ def whole_chain(
         )
     if records < 2:
         raise ValueError(f"whole_chain: records = {records}; a bias takes two or more.")
+    if not truth.growth < 0:
+        raise ValueError(
+            f"whole_chain: the rest of these places is unstable (a mode grows by {1e3 * truth.growth:.3g} /s), so that they "
+            "have no spectrum there; take weaker weights C and K, or a larger drive X or width delta."
+        )
     sensors, own = projected(lead, noise)
     looks = []
     for one in jax.random.split(key, records):

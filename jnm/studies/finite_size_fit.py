@@ -22,12 +22,12 @@ from jnm._param import cast
 from jnm.fitting.whittle import cramer_rao, fisher_information
 from jnm.spiking import QIFNetwork
 from jnm.studies.finite_population import NAMES, FinitePopulation
+from jnm.studies.scoring import Scores, scoring
 
 BAND = (0.1, 6.0)  # cycles per tau_m: below, S is a millionth of its peak and what tapers leak; above, Poisson noise
 RESOLUTION = 0.05  # cycles per tau_m, of the segments
 OFF = (1.005, 0.8, 1.2, 0.85)  # chosen: how far from the truth a fit begins
 _STEPS = 60  # of a fit; `SpectrumFits.arrived` says where they were too few
-_ARRIVED = 1e-2  # standard deviations: the last step of a fit that came to its end
 _TAU_STEPS = 200  # time steps of a network in one tau_m
 _SETTLE = 20.0  # tau_m
 
@@ -238,47 +238,26 @@ def _information(population: FinitePopulation, theta: Array, f_tau: np.ndarray, 
     return fisher_information(lambda x: jnp.log(population.at(x).psd(f_hz)), theta, averages)
 
 
-class _At(NamedTuple):
-    """A point of a fit: coordinates, log S there and its slope, what is to be least, and the damping of the next step."""
-
-    theta: Array
-    log_S: Array
-    slope: Array
-    loss: Array
-    damping: Array
-    step: Array
-
-
 @eqx.filter_jit
 def _fits(
     population: FinitePopulation, start: Array, f_hz: Array, observed: Array, averages: Array
 ) -> tuple[Array, Array]:
-    """Maximum likelihood for each record, by Fisher's scoring with Levenberg's damping; and whether it came to its end."""
+    """Maximum likelihood for each record; and whether it came to its end."""
 
     def log_psd(theta):
         log_S = jnp.log(population.at(theta).psd(f_hz))
         return log_S, log_S
 
-    def at(theta, seen):
-        slope, log_S = jax.jacfwd(log_psd, has_aux=True)(theta)
-        return log_S, slope, averages * jnp.sum(log_S + seen * jnp.exp(-log_S))
-
     def one(seen):
-        def step(here: _At, _):
-            curvature = averages * here.slope.T @ here.slope
-            damped = curvature + here.damping * jnp.diag(jnp.diag(curvature))
-            score = averages * here.slope.T @ (seen * jnp.exp(-here.log_S) - 1)
-            change = jnp.linalg.solve(damped, score)
-            log_S, slope, loss = at(here.theta + change, seen)
-            there = _At(
-                here.theta + change, log_S, slope, loss, here.damping / 10, jnp.sqrt(change @ curvature @ change)
+        def at(theta):
+            slope, log_S = jax.jacfwd(log_psd, has_aux=True)(theta)
+            ratio = seen * jnp.exp(-log_S)
+            return Scores(
+                averages * slope.T @ (ratio - 1), averages * slope.T @ slope, averages * jnp.sum(log_S + ratio)
             )
-            back = here._replace(damping=jnp.maximum(10 * here.damping, 1e-6))
-            return jax.tree.map(lambda x, y: jnp.where(loss <= here.loss, x, y), there, back), None
 
-        begin = _At(start, *at(start, seen), jnp.asarray(1e-3), jnp.asarray(jnp.inf))
-        end, _ = jax.lax.scan(step, begin, length=_STEPS)
-        return end.theta, end.step < _ARRIVED
+        fit = scoring(at, start, steps=_STEPS)
+        return fit.theta, fit.arrived
 
     return jax.vmap(one)(observed)
 

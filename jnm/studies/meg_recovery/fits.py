@@ -17,10 +17,9 @@ from jaxtyping import Array, Complex, Float
 from jnm.fitting.measured_csd import Measured, Taper
 from jnm.fitting.whittle import independent_share
 from jnm.studies.meg_recovery.brain import Brain
-from jnm.studies.whole_chain.fits import Estimates
+from jnm.studies.scoring import Fit, Scores, scoring
 
-_STEPS, _ARRIVED = 30, 1e-2  # at most, and in standard deviations the step of a fit that has come to its end
-_LONGEST, _DAMPING = 0.7, 1e-4  # of a step, in logarithms; of the first step
+_STEPS, _LONGEST, _DAMPING = 30, 0.7, 1e-4  # steps at most; how far one goes, in logarithms; of the first one
 
 
 class View(NamedTuple):
@@ -28,16 +27,6 @@ class View(NamedTuple):
 
     lead: Float[Array, "row region"]
     noise: Float[Array, "row row"] | None
-
-
-class _At(NamedTuple):
-    theta: Array
-    score: Array
-    information: Array
-    misfit: Array
-    damping: Array
-    step: Array
-    count: Array
 
 
 class Likelihood(eqx.Module):
@@ -79,12 +68,12 @@ class Likelihood(eqx.Module):
         noise = jnp.broadcast_to(jnp.exp(theta[4]) * self.view.noise.astype(S.dtype), S.shape)
         return S + noise, jnp.concatenate([dS, noise[:, None]], axis=1)
 
-    def fits(self, S: Complex[Array, "subject frequency row row"]) -> Estimates:
+    def fits(self, S: Complex[Array, "subject frequency row row"]) -> Fit:
         """Maximum likelihood for each subject."""
         return _fits(self, S)
 
-    def at(self, theta: Array, seen: Array) -> tuple[Array, Array, Array]:
-        """The gradient of log L, F and - log L."""
+    def at(self, theta: Array, seen: Array) -> Scores:
+        """The likelihood of what is seen, and its slopes."""
         S, dS = self.slopes(theta)
 
         def one(each):
@@ -96,27 +85,15 @@ class Likelihood(eqx.Module):
             return score, jnp.einsum("pij,qji->pq", turned, turned).real, misfit
 
         each = jax.lax.map(one, (S, dS, seen))
-        score, information, misfit = (self.weight * jnp.sum(x, axis=0) for x in each)
-        return score, information, misfit
+        return Scores(*(self.weight * jnp.sum(x, axis=0) for x in each))
 
 
 @eqx.filter_jit
-def _fits(likelihood: Likelihood, S: Array) -> Estimates:
-    start = likelihood.start
-    far = jnp.asarray(jnp.inf, start.dtype)
+def _fits(likelihood: Likelihood, S: Array) -> Fit:
+    def one(seen: Array) -> Fit:
+        def at(theta: Array) -> Scores:
+            return likelihood.at(theta, seen)
 
-    def one(seen: Array) -> Estimates:
-        def step(here: _At) -> _At:
-            damped = here.information + here.damping * jnp.diag(jnp.diag(here.information))
-            change = jnp.linalg.solve(damped, here.score)
-            change = change * jnp.minimum(1.0, _LONGEST / jnp.max(jnp.abs(change)))
-            theta, size = here.theta + change, jnp.sqrt(change @ here.information @ change)
-            there = _At(theta, *likelihood.at(theta, seen), here.damping / 10, size, here.count + 1)
-            back = here._replace(damping=jnp.maximum(10 * here.damping, _DAMPING), count=here.count + 1)
-            return jax.tree.map(lambda x, y: jnp.where(there.misfit <= here.misfit, x, y), there, back)
-
-        begin = _At(start, *likelihood.at(start, seen), jnp.asarray(_DAMPING, start.dtype), far, jnp.asarray(0))
-        end = jax.lax.while_loop(lambda here: (here.step > _ARRIVED) & (here.count < _STEPS), step, begin)
-        return Estimates(end.theta, jnp.linalg.inv(end.information), end.step <= _ARRIVED)
+        return scoring(at, likelihood.start, steps=_STEPS, damping=_DAMPING, longest=_LONGEST)
 
     return jax.lax.map(one, S)  # one by one: subjects take different numbers of steps

@@ -2,9 +2,7 @@ r"""The mass fitted to measured cross-spectra of many records at once, by Fisher
 
     log L = - sum_f w [log det S + tr(S^-1 S_measured)],    S = A S_model A^T + S_noise,
 
-S smeared by the taper and w as in `jnm.WhittleLoss`, whose likelihood this is where the model has no shot noise. A step
-is F^-1 times the gradient, F the Fisher information, with Levenberg's damping; F^-1 is also the covariance of the
-estimates.
+S smeared by the taper and w as in `jnm.WhittleLoss`, whose likelihood this is where the model has no shot noise.
 """
 
 from typing import NamedTuple
@@ -13,14 +11,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Complex, Float
+from jaxtyping import Array, Complex, Float
 
 from jnm.fitting.measured_csd import Measured, Taper
 from jnm.fitting.whittle import independent_share
+from jnm.studies.scoring import Fit, Scores, scoring
 from jnm.studies.whole_chain.places import Places, Way
 
-_STEPS = 40  # of a fit; `Estimates.arrived` says where they were too few
-_ARRIVED = 1e-2  # standard deviations: the last step of a fit that came to its end
+_STEPS, _DAMPING = 40, 1e-2  # of a fit, `Fit.arrived` says where they were too few; of the first
 
 
 class View(NamedTuple):
@@ -28,23 +26,6 @@ class View(NamedTuple):
 
     mixing: Float[Array, "row place"]
     noise: Float[Array, "frequency row row"]
-
-
-class Estimates(NamedTuple):
-    """Of many records: coordinates, their covariance, and whether each fit came to its end."""
-
-    theta: Float[Array, "record coordinate"]
-    covariance: Float[Array, "record coordinate coordinate"]
-    arrived: Bool[Array, " record"]
-
-
-class _At(NamedTuple):
-    theta: Array
-    score: Array
-    information: Array
-    misfit: Array
-    damping: Array
-    step: Array
 
 
 class Likelihood(eqx.Module):
@@ -74,9 +55,7 @@ class Likelihood(eqx.Module):
         A = self.view.mixing.astype(S.dtype)
         return A[None] @ S @ A.T[None] + self.view.noise
 
-    def fits(
-        self, S: Complex[Array, "record frequency row row"], starts: Float[Array, "start coordinate"]
-    ) -> Estimates:
+    def fits(self, S: Complex[Array, "record frequency row row"], starts: Float[Array, "start coordinate"]) -> Fit:
         """Maximum likelihood for each record: the best of the fits from several starts."""
         return _fits(self, S, starts)
 
@@ -84,10 +63,10 @@ class Likelihood(eqx.Module):
     def bound(self, theta: Float[Array, " coordinate"]) -> tuple[Array, Array]:
         """What is expected at theta, and Fisher's information of the coordinates that are fitted."""
         S = self.spectra(theta)
-        return S, self._at(theta, S)[1]
+        return S, self.at(theta, S).information
 
-    def _at(self, theta: Array, seen: Array) -> tuple[Array, Array, Array]:
-        """The gradient of log L, the Fisher information and - log L."""
+    def at(self, theta: Array, seen: Array) -> Scores:
+        """The likelihood of what is seen, and its slopes in the coordinates that are fitted."""
 
         def both(x):
             S = self.spectra(theta.at[self.moving].set(x))
@@ -100,30 +79,21 @@ class Likelihood(eqx.Module):
         score = self.weight * jnp.einsum("pfij,fji->p", turned, ratio - jnp.eye(S.shape[-1])[None]).real
         information = self.weight * jnp.einsum("pfij,qfji->pq", turned, turned).real
         log_det = jnp.linalg.slogdet(S)[1]
-        return score, information, self.weight * jnp.sum(log_det + jnp.einsum("fii->f", ratio).real)
+        return Scores(score, information, self.weight * jnp.sum(log_det + jnp.einsum("fii->f", ratio).real))
 
 
 @eqx.filter_jit
-def _fits(likelihood: Likelihood, S: Array, starts: Array) -> Estimates:
+def _fits(likelihood: Likelihood, S: Array, starts: Array) -> Fit:
     moving = likelihood.moving
 
     def one(seen, start):
-        def step(here: _At, _):
-            damped = here.information + here.damping * jnp.diag(jnp.diag(here.information))
-            change = jnp.linalg.solve(damped, here.score)
-            theta = here.theta.at[moving].add(change)
-            size = jnp.sqrt(change @ here.information @ change)
-            there = _At(theta, *likelihood._at(theta, seen), here.damping / 10, size)
-            back = here._replace(damping=jnp.maximum(10 * here.damping, 1e-6))
-            return jax.tree.map(lambda x, y: jnp.where(there.misfit <= here.misfit, x, y), there, back), None
-
-        none, size = jnp.zeros(len(moving)), jnp.asarray(jnp.inf)
-        begin = _At(start, none, jnp.eye(len(moving)), size, jnp.asarray(1e-1), size)  # its first step is none
-        return jax.lax.scan(step, begin, length=_STEPS)[0]
+        whole = start.at[moving].set
+        return scoring(lambda x: likelihood.at(whole(x), seen), start[moving], steps=_STEPS, damping=_DAMPING)
 
     def best(seen):
         ends = jax.vmap(one, in_axes=(None, 0))(seen, starts)
-        end = jax.tree.map(lambda x: x[jnp.argmin(ends.misfit)], ends)
-        return Estimates(end.theta, jnp.linalg.inv(end.information), end.step < _ARRIVED)
+        which = jnp.argmin(ends.here.misfit)
+        end = jax.tree.map(lambda x: x[which], ends)
+        return end._replace(theta=starts[which].at[moving].set(end.theta))
 
     return jax.lax.map(best, S)

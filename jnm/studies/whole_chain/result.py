@@ -11,7 +11,8 @@ from jaxtyping import Array, Bool, Complex, Float
 
 from jnm._optional import require
 from jnm.fitting.identifiability import Information
-from jnm.studies.whole_chain.fits import Estimates, Likelihood
+from jnm.studies.scoring import Fit
+from jnm.studies.whole_chain.fits import Likelihood
 from jnm.studies.whole_chain.places import NAMES
 
 LEVEL = 0.9
@@ -40,7 +41,7 @@ class Seen:
     """Of the truth."""
 
     @classmethod
-    def of(cls, likelihood: Likelihood, found: Estimates, theta: Array, S: Array) -> "Seen":
+    def of(cls, likelihood: Likelihood, found: Fit, theta: Array, S: Array) -> "Seen":
         """The estimates of fits to the cross-spectra S; `theta` is the truth."""
         names = told(likelihood)
         centre, sd = (np.asarray(x) for x in _spreads(likelihood, found.theta, found.covariance))

@@ -49,8 +49,10 @@ def nuts(
     Where the model does not rest stably log L is minus infinity: a step that leads there is rejected, and counted as
     divergent.
 
-    Raises `ValueError` as `laplace`, `ImportError` without blackjax.
+    Raises `ValueError` as `laplace` and for a prior that is none, `ImportError` without blackjax.
     """
+    if not isinstance(prior, Priors):
+        raise ValueError(f"nuts: prior = {prior!r}; wanted jnm.fitting.Priors, which may leave out what the data tell.")
     blackjax = require("blackjax", extra="bayes")
     about = laplace(loss, theta, build, prior)
     dtype = ravel_pytree(theta)[0].dtype

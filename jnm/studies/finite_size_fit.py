@@ -21,8 +21,8 @@ from jnm._optional import require
 from jnm._param import cast
 from jnm.fitting.whittle import cramer_rao, fisher_information
 from jnm.spiking import QIFNetwork
+from jnm.studies.batched_scoring import Scores, batched_scoring
 from jnm.studies.finite_population import NAMES, FinitePopulation
-from jnm.studies.scoring import Scores, scoring
 
 BAND = (0.1, 6.0)  # cycles per tau_m: below, S is a millionth of its peak and what tapers leak; above, Poisson noise
 RESOLUTION = 0.05  # cycles per tau_m, of the segments
@@ -256,7 +256,7 @@ def _fits(
                 averages * slope.T @ (ratio - 1), averages * slope.T @ slope, averages * jnp.sum(log_S + ratio)
             )
 
-        fit = scoring(at, start, steps=_STEPS)
+        fit = batched_scoring(at, start, steps=_STEPS)
         return fit.theta, fit.arrived
 
     return jax.vmap(one)(observed)

@@ -119,6 +119,8 @@ def test_information_in_words(x64):
     assert not known.blind and known.words().startswith("told")
     with pytest.raises(ValueError, match=r"laplace: .*cannot be told apart"):
         laplace(loss, *free(Lorentz(), lambda m: (m.level, m.twin)))
+    with pytest.raises(ValueError, match=r"nuts: prior = None; wanted jnm.fitting.Priors"):
+        nuts(loss, theta, build, None, KEY)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="wanted a likelihood"):
         information(lambda m, key: 0.0, build, theta)
 

@@ -16,8 +16,8 @@ from jaxtyping import Array, Complex, Float
 
 from jnm.fitting.measured_csd import Measured, Taper
 from jnm.fitting.whittle import independent_share
+from jnm.studies.batched_scoring import Found, Scores, batched_scoring
 from jnm.studies.meg_recovery.brain import Brain
-from jnm.studies.scoring import Fit, Scores, scoring
 
 _STEPS, _LONGEST, _DAMPING = 30, 0.7, 1e-4  # steps at most; how far one goes, in logarithms; of the first one
 
@@ -68,7 +68,7 @@ class Likelihood(eqx.Module):
         noise = jnp.broadcast_to(jnp.exp(theta[4]) * self.view.noise.astype(S.dtype), S.shape)
         return S + noise, jnp.concatenate([dS, noise[:, None]], axis=1)
 
-    def fits(self, S: Complex[Array, "subject frequency row row"]) -> Fit:
+    def fits(self, S: Complex[Array, "subject frequency row row"]) -> Found:
         """Maximum likelihood for each subject."""
         return _fits(self, S)
 
@@ -89,11 +89,11 @@ class Likelihood(eqx.Module):
 
 
 @eqx.filter_jit
-def _fits(likelihood: Likelihood, S: Array) -> Fit:
-    def one(seen: Array) -> Fit:
+def _fits(likelihood: Likelihood, S: Array) -> Found:
+    def one(seen: Array) -> Found:
         def at(theta: Array) -> Scores:
             return likelihood.at(theta, seen)
 
-        return scoring(at, likelihood.start, steps=_STEPS, damping=_DAMPING, longest=_LONGEST)
+        return batched_scoring(at, likelihood.start, steps=_STEPS, damping=_DAMPING, longest=_LONGEST)
 
     return jax.lax.map(one, S)  # one by one: subjects take different numbers of steps

@@ -15,10 +15,10 @@ from jaxtyping import Array, Complex, Float
 
 from jnm.fitting.measured_csd import Measured, Taper
 from jnm.fitting.whittle import independent_share
-from jnm.studies.scoring import Fit, Scores, scoring
+from jnm.studies.batched_scoring import Found, Scores, batched_scoring
 from jnm.studies.whole_chain.places import Places, Way
 
-_STEPS, _DAMPING = 40, 1e-2  # of a fit, `Fit.arrived` says where they were too few; of the first
+_STEPS, _DAMPING = 40, 1e-2  # of a fit, `Found.arrived` says where they were too few; of the first
 
 
 class View(NamedTuple):
@@ -55,7 +55,7 @@ class Likelihood(eqx.Module):
         A = self.view.mixing.astype(S.dtype)
         return A[None] @ S @ A.T[None] + self.view.noise
 
-    def fits(self, S: Complex[Array, "record frequency row row"], starts: Float[Array, "start coordinate"]) -> Fit:
+    def fits(self, S: Complex[Array, "record frequency row row"], starts: Float[Array, "start coordinate"]) -> Found:
         """Maximum likelihood for each record: the best of the fits from several starts."""
         return _fits(self, S, starts)
 
@@ -83,12 +83,12 @@ class Likelihood(eqx.Module):
 
 
 @eqx.filter_jit
-def _fits(likelihood: Likelihood, S: Array, starts: Array) -> Fit:
+def _fits(likelihood: Likelihood, S: Array, starts: Array) -> Found:
     moving = likelihood.moving
 
     def one(seen, start):
         whole = start.at[moving].set
-        return scoring(lambda x: likelihood.at(whole(x), seen), start[moving], steps=_STEPS, damping=_DAMPING)
+        return batched_scoring(lambda x: likelihood.at(whole(x), seen), start[moving], steps=_STEPS, damping=_DAMPING)
 
     def best(seen):
         ends = jax.vmap(one, in_axes=(None, 0))(seen, starts)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Complex, Float
 
 from jnm._optional import require
 from jnm.fitting.identifiability import Information
-from jnm.studies.scoring import Fit
+from jnm.studies.batched_scoring import Found
 from jnm.studies.whole_chain.fits import Likelihood
 from jnm.studies.whole_chain.places import NAMES
 
@@ -41,7 +41,7 @@ class Seen:
     """Of the truth."""
 
     @classmethod
-    def of(cls, likelihood: Likelihood, found: Fit, theta: Array, S: Array) -> "Seen":
+    def of(cls, likelihood: Likelihood, found: Found, theta: Array, S: Array) -> "Seen":
         """The estimates of fits to the cross-spectra S; `theta` is the truth."""
         names = told(likelihood)
         centre, sd = (np.asarray(x) for x in _spreads(likelihood, found.theta, found.covariance))

@@ -1,4 +1,4 @@
-r"""Maximum likelihood by Fisher's scoring: a descent by exact gradients, with Levenberg's damping.
+r"""Maximum likelihood of many records at once: `jnm.fitting.scoring` as a program that `jax.vmap` and `jax.lax.map` take.
 
     theta <- theta + (F + mu diag F)^-1 d log L / d theta,
 
@@ -27,7 +27,7 @@ class Scores(NamedTuple):
     """- log L."""
 
 
-class Fit(NamedTuple):
+class Found(NamedTuple):
     """Where scoring came to; of many fits with an axis in front of each array."""
 
     theta: Float[Array, "... parameter"]
@@ -48,29 +48,29 @@ class Fit(NamedTuple):
         return self.step <= _ARRIVED
 
 
-def scoring(
+def batched_scoring(
     at: Callable[[Array], Scores],
     start: Float[Array, " parameter"],
     *,
     steps: int,
     damping: float = 1e-3,
     longest: float = jnp.inf,
-) -> Fit:
+) -> Found:
     """The most likely theta, from `start`; no coordinate moves by more than `longest` in a step.
 
     The first turn goes nowhere: it looks at the start, so that `at` is compiled but once.
     """
 
-    def turn(fit: Fit) -> Fit:
+    def turn(fit: Found) -> Found:
         score, information, misfit = fit.here
         change = jnp.linalg.solve(information + fit.damping * jnp.diag(jnp.diag(information)), score)
         change = jnp.clip(change, -longest, longest)
         theta, size = fit.theta + change, jnp.sqrt(change @ information @ change)
-        there = Fit(theta, at(theta), fit.damping / 10, jnp.where(fit.steps == 0, far, size), fit.steps + 1)
+        there = Found(theta, at(theta), fit.damping / 10, jnp.where(fit.steps == 0, far, size), fit.steps + 1)
         back = fit._replace(damping=jnp.maximum(10 * fit.damping, _LEAST_DAMPING), steps=fit.steps + 1)
         return jax.tree.map(lambda x, y: jnp.where(there.here.misfit <= misfit, x, y), there, back)
 
     far = jnp.asarray(jnp.inf, start.dtype)
     nothing = Scores(jnp.zeros_like(start), jnp.eye(len(start), dtype=start.dtype), far)
-    begin = Fit(start, nothing, jnp.asarray(10 * damping, start.dtype), far, jnp.asarray(0))
+    begin = Found(start, nothing, jnp.asarray(10 * damping, start.dtype), far, jnp.asarray(0))
     return jax.lax.while_loop(lambda fit: ~fit.arrived & (fit.steps <= steps), turn, begin)

@@ -141,12 +141,13 @@ figure
 # the other two are no better than silence. For the tones it is not so. To the left ear no entry beats silence; to the right
 # ear the hand area wins, the hypothesis that was there to lose, and that is a warning, not a finding. Half to two thirds of
 # what there is to explain is one straight drift of each channel, which no brief input makes. With each channel's line taken
-# out beforehand (`detrend(1)` of MNE's averages, in a run of its own) the same hypotheses win, checkerboard and right ear by
-# 58 and 23 nats to silence, and of the left ear still nothing is told: the drift hides the evidence, it does not make it.
+# out beforehand (`detrend(1)` of MNE's averages, in a run of its own that had all sources in) the same hypotheses win,
+# checkerboard and right ear by 58 and 23 nats to silence, and of the left ear still nothing is told: the drift hides the
+# evidence, it does not make it.
 #
 # **What it does not:** dynamics. Of later time no hypothesis predicts anything: the fitted responses are over when it
-# begins. Both winners would be more probable still with their input in shuffled blocks (by 6 and 12 nats): where it enters
-# is told, its course in time is not. Gamma functions at the same regions do as well or better, so nor are neurons told.
+# begins. With its input in shuffled blocks the winner of the right ear would be more probable still (by 6 nats), that of the
+# checkerboard as probable: where it enters is told, its course in time is not. Gamma functions at the same regions do as well or better, so nor are neurons told.
 # Connections add nothing that others, or none, would not (weak ones: strong ones ring, which the bounds of the fit exclude),
 # so neither the coupling nor the speed is told, whose interval is that of its prior; of a simulated response with two of
 # twelve regions struck (in the tests) the entry is found as surely as here, and the coupling no better. The minimum norm
@@ -154,6 +155,6 @@ figure
 #
 # **Amplitudes.** The largest moments, 55 to 155 nA m, are above the 10 of a usual evoked source, yet possible: hundreds of
 # thousands of cells in step, a square centimetre or two at the highest density known (1 nA m/mm²). Two things make them
-# large: opposite walls cancel in a parcel, of whose sources' gain a median of 60 % (10 at least) is kept; and where one fixed
+# large: opposite walls cancel in a parcel, of whose sources' gain a median of 59 % (10 at least) is kept; and where one fixed
 # orientation a parcel is off, amplitude buys back what it misses. The search ends where a step gains less than half a
 # nat; going on to a hundredth moves the leading evidences by .5 at most (one loser's, -12 to -1, by eleven).

@@ -136,7 +136,7 @@ figure
 # | 1,000 | QIF network, by the theory of many neurons (40 recordings) | 72 % | | |
 # | 1,000 | the same, as the study takes them (below) | 90 % | 5.5 % | 100 % |
 # | 10,000 | QIF network (52 recordings) | 88 % | 4 % | 100 % |
-# | 100,000 | virtual ensemble, 4,000 stand for all | 85 % | 15 % | 95 % |
+# | 100,000 | virtual ensemble, 4,000 stand for all | 95 % | 16 % | 100 % |
 # | 100,000 | the same, of 3,160 nA m | 95 % | 7 % | 100 % |
 #
 # Errors are small throughout. The shares have standard errors of 5 to 9 %; only for a thousand neurons is too small a one no
@@ -316,16 +316,16 @@ figure
 # Green: all moments are recorded; blue: the helmet and the right head; red: the helmet and a sphere. (Full length: 20
 # people, a minute each. Bars are 90 % intervals, faint where they miss.)
 #
-# - Where the head is right, intervals mean what they say: 96 ± 2 % of them hold the truth for moments, 94 ± 3 % for
+# - Where the head is right, intervals mean what they say: 95 ± 2 % of them hold the truth for moments, 92 ± 3 % for
 #   sensors.
 # - On the way to the sensors they grow 3.5 times wider, as if a minute had been five seconds: coupling to ± 21 %, speed to
 #   ± 20 %. The strength of the noise stays known to ± 0.8 %.
 # - Coupling and drive go up and down against each other. Rest and rhythm of a column know only what it receives in all,
 #   $p + K S$, and that to half a percent; how much of it comes from the others is told by coherence alone, which is what
 #   field spread blurs. (Its number of synapses $C$ in place of $p$ trades with $K$ just so.)
-# - The sphere is no small change. A third of its intervals hold the truth: noise 15 % too weak, coupling 20 % too strong,
-#   drive 16 % too weak, speed 10 % too slow, claimed with intervals as narrow as before. One sign of it is left in the data:
-#   the sensors seem 8 % noisier than their covariance says.
+# - The sphere is no small change. A quarter of its intervals hold the truth: noise 16 % too weak, coupling 29 % too
+#   strong, drive 21 % too weak, claimed with intervals as narrow as before. One sign of it is left in the data: the sensors
+#   seem 7 % noisier than their covariance says.
 #
 # What is assumed, and is not so in a real brain: columns alike, a connectome that is known, one direction for each parcel,
 # a rest that weak noise does not leave.

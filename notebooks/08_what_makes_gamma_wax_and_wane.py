@@ -237,6 +237,7 @@ for name, found_map in maps.items():
 #   size in surrogates.
 # * Both kinds of circuit rest, synchronise and turn chaotic. What sets PING apart is the range of its frequencies.
 # * One point of the plane, one synthetic connectome, no delays, no noise. Maps this coarse show which states there are, not
-#   where they end; short runs take weak chaos for quasi-periodic.
+#   where they end; short runs take weak chaos for quasi-periodic, and grey points amid the rhythms of Jansen-Rit are runs
+#   on their way to one, with exponents not yet back at zero: runs three times as long found a rhythm there.
 # * On the human average connectome (sc2017, 24 s after 10 s) the same comes out: its envelopes vary by 0.306 and peak at
 #   9 Hz, those of twenty shuffled ones by 0.324 (0.322 to 0.327) at 4.5 Hz.

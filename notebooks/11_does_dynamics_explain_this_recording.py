@@ -147,11 +147,11 @@ figure
 #
 # **What it does not:** dynamics. Of later time no hypothesis predicts anything: the fitted responses are over when it
 # begins. With its input in shuffled blocks the winner of the right ear would be more probable still (by 6 nats), that of the
-# checkerboard as probable: where it enters is told, its course in time is not. Gamma functions at the same regions do as well or better, so nor are neurons told.
-# Connections add nothing that others, or none, would not (weak ones: strong ones ring, which the bounds of the fit exclude),
-# so neither the coupling nor the speed is told, whose interval is that of its prior; of a simulated response with two of
-# twelve regions struck (in the tests) the entry is found as surely as here, and the coupling no better. The minimum norm
-# explains six times more of unseen sites, for it may follow the drift.
+# checkerboard as probable: where it enters is told, its course in time is not. Gamma functions at the same regions do as well
+# or better, so nor are neurons told. Connections add nothing that others, or none, would not (weak ones: strong ones ring,
+# which the bounds of the fit exclude), so neither the coupling nor the speed is told, whose interval is that of its prior; of
+# a simulated response with two of twelve regions struck (in the tests) the entry is found as surely as here, and the coupling
+# no better. The minimum norm explains six times more of unseen sites, for it may follow the drift.
 #
 # **Amplitudes.** The largest moments, 55 to 155 nA m, are above the 10 of a usual evoked source, yet possible: hundreds of
 # thousands of cells in step, a square centimetre or two at the highest density known (1 nA m/mm²). Two things make them

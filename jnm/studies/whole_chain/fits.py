@@ -18,7 +18,8 @@ from jnm.fitting.whittle import independent_share
 from jnm.studies.batched_scoring import Found, Scores, batched_scoring
 from jnm.studies.whole_chain.places import Places, Way
 
-_STEPS, _DAMPING = 40, 1e-2  # of a fit, `Found.arrived` says where they were too few; of the first
+_STEPS = 40  # of a fit; `Found.arrived` says where they were too few
+_DAMPING = 1e-2  # of the first step
 
 
 class View(NamedTuple):
